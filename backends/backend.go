@@ -1,0 +1,162 @@
+package backends
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Backend makes instances.
+type Backend interface {
+	// Create makes an instance: its workspace exists when Create returns. The caller ends it with Destroy.
+	Create(ctx context.Context, spec Spec) (Instance, error)
+	// KernelSpecs lists the kernels that an instance can start, by name.
+	KernelSpecs(ctx context.Context) ([]messaging.KernelSpec, error)
+	// Close destroys every instance that is left and waits for its own goroutines.
+	Close() error
+}
+
+// Spec is what an instance is made from.
+type Spec struct {
+	ID  string            // ^[a-z0-9]+$, unique in the backend's base folder; required
+	Env map[string]string // environment of every process, on top of the backend's minimal one
+}
+
+// Instance is the place a sandbox owns: a folder, a container, a pod.
+type Instance interface {
+	ID() string
+	// Workspace is the absolute path of the workspace as the code inside sees it.
+	Workspace() string
+	// StartKernel starts a kernel; ctx bounds the start only. Errors: *SpecNotFoundError, *StartError.
+	StartKernel(ctx context.Context, cfg KernelConfig) (KernelProcess, error)
+	Files() FileSystem
+	// Destroy ends every process that was started in the instance, whatever it has become since, and
+	// removes the workspace. It is idempotent.
+	Destroy(ctx context.Context) error
+}
+
+// KernelConfig says which kernel to start and how.
+type KernelConfig struct {
+	Name string            // of the kernelspec; "python3" when empty
+	Dir  string            // working directory, a path of the FileSystem; the workspace when empty; made when absent
+	Env  map[string]string // on top of Spec.Env
+	// MaxFrame is the largest frame accepted from the kernel in bytes; 256 MiB when 0.
+	MaxFrame int64
+}
+
+// Process is something that runs in an instance.
+type Process interface {
+	ID() string // opaque, unique in the instance
+	// Signal sends sig to the process and its group; a finished process is no error.
+	Signal(ctx context.Context, sig Signal) error
+	// Wait waits for the end. It may be called often and by several goroutines; ctx bounds this wait only.
+	Wait(ctx context.Context) (ExitStatus, error)
+}
+
+// KernelProcess is a kernel's process and the way to its sockets.
+type KernelProcess interface {
+	Process
+	Spec() messaging.KernelSpec
+	// Connect returns a transport with its subscription sent; it waits until the kernel's sockets are there.
+	// It ends early with a *StartError when the process ends first. The caller closes the transport.
+	Connect(ctx context.Context) (messaging.Transport, error)
+	// Diagnose returns the tail of the process's own output, at most 16 KiB, for error messages.
+	Diagnose(ctx context.Context) string
+	// Meter starts measuring what the process and the workspace do from now on.
+	Meter(ctx context.Context) (Meter, error)
+}
+
+// Meter measures one span of a kernel's work, normally one run.
+type Meter interface {
+	// Stop ends the span. It is called once.
+	Stop(ctx context.Context) (Usage, error)
+}
+
+// Usage is what a span of work used.
+type Usage struct {
+	CPU          time.Duration // user and system time of the process and its descendants
+	PeakMemory   int64         // highest resident set of the kernel's process in the span, bytes; 0 if unknown
+	Files        []FileChange  // of the workspace, by name
+	FilesPartial bool          // the workspace holds more entries than are compared, so Files may miss some
+}
+
+// FileChange is one file that a span of work touched.
+type FileChange struct {
+	Path string     `json:"path"` // relative to the workspace, with slashes
+	Op   ChangeKind `json:"op"`
+	Size int64      `json:"size"` // bytes, after the change
+}
+
+// ChangeKind says what happened to a file.
+type ChangeKind string
+
+// What can happen to a file.
+const (
+	FileCreated ChangeKind = "created"
+	FileChanged ChangeKind = "changed"
+	FileRemoved ChangeKind = "removed"
+)
+
+// Signal is a signal by name, because instances may live on another system.
+type Signal string
+
+// The signals the engine sends.
+const (
+	Interrupt Signal = "SIGINT"
+	Terminate Signal = "SIGTERM"
+	Kill      Signal = "SIGKILL"
+)
+
+// ExitStatus is how a process ended.
+type ExitStatus struct {
+	Code   int    // exit code; -1 when a signal ended it
+	Signal string // "SIGKILL" and so on; empty when it exited by itself
+	Time   time.Time
+}
+
+// FileSystem is the workspace of an instance. Names are relative to it; a leading "/", the workspace's own path or
+// "/home/user/" mean the workspace too. Nothing outside the workspace is ever reached: neither by "..",
+// nor by links, nor by what is swapped while a call runs. Errors wrap fs.ErrNotExist, fs.ErrExist,
+// fs.ErrPermission, ErrInvalidName, ErrOutside, ErrNotRegular.
+type FileSystem interface {
+	// Open opens a regular file for reading. The caller closes it.
+	Open(ctx context.Context, name string) (io.ReadCloser, error)
+	// Write stores all of r as a regular file of mode 0644, with parents made as needed, and returns its size. An
+	// error leaves the old file as it was.
+	Write(ctx context.Context, name string, r io.Reader) (int64, error)
+	// Stat describes what name is, without following a last link.
+	Stat(ctx context.Context, name string) (FileInfo, error)
+	// List lists a folder, by name.
+	List(ctx context.Context, name string) ([]FileInfo, error)
+	// MakeDir makes a folder and its parents; one that is there already is no error.
+	MakeDir(ctx context.Context, name string) error
+	// Rename moves a file or folder, making the parents of the new name.
+	Rename(ctx context.Context, oldName, newName string) error
+	// Remove removes a file, or a folder with all that is in it.
+	Remove(ctx context.Context, name string) error
+}
+
+// FileInfo describes one entry of a workspace.
+type FileInfo struct {
+	Name    string      `json:"name"` // last element
+	Path    string      `json:"path"` // relative to the workspace, with slashes; "." is the workspace
+	Type    FileType    `json:"type"`
+	Size    int64       `json:"size"` // bytes
+	Mode    fs.FileMode `json:"mode"` // permission bits
+	ModTime time.Time   `json:"mod_time"`
+	Target  string      `json:"target,omitempty"` // of a link
+}
+
+// FileType says what an entry is.
+type FileType string
+
+// What an entry can be.
+const (
+	TypeFile  FileType = "file"
+	TypeDir   FileType = "dir"
+	TypeLink  FileType = "symlink"
+	TypeOther FileType = "other" // FIFO, socket, device
+)

@@ -1,0 +1,77 @@
+package backends
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Facts that any backend may report.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrUnsupported = errors.New("not supported by this backend")
+	ErrDestroyed   = errors.New("instance is destroyed")
+
+	ErrInvalidName = errors.New("not a valid file name: use valid UTF-8 without NUL, each element at most 255 bytes")
+	ErrOutside     = errors.New("path leads out of the workspace: use a path inside it")
+	ErrNotRegular  = errors.New("not a regular file")
+)
+
+// SpecNotFoundError says that no kernelspec of a name exists, which ones do, and where they were looked for.
+type SpecNotFoundError struct {
+	Name     string
+	Found    []string
+	Searched []string
+}
+
+func (e *SpecNotFoundError) Error() string {
+	found := "none"
+	if len(e.Found) > 0 {
+		found = strings.Join(e.Found, ", ")
+	}
+	return fmt.Sprintf("kernel %q not found; installed kernels: %s; searched: %s",
+		e.Name, found, strings.Join(e.Searched, ", "))
+}
+
+// Is makes errors.Is(err, ErrNotFound) true.
+func (e *SpecNotFoundError) Is(target error) bool { return target == ErrNotFound }
+
+// StartError says why a kernel did not come up.
+type StartError struct {
+	Kernel    string // kernelspec name
+	Stage     string // "launch", "connect" or "handshake"
+	Diagnosis string // tail of the process's own output; may be empty
+	Remedy    string // what to do about it; may be empty
+	Err       error
+}
+
+func (e *StartError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "start kernel %s: %s: %v", e.Kernel, e.Stage, e.Err)
+	if e.Remedy != "" {
+		b.WriteString("; " + e.Remedy)
+	}
+	if e.Diagnosis != "" {
+		b.WriteString("\n" + e.Diagnosis)
+	}
+	return b.String()
+}
+
+func (e *StartError) Unwrap() error { return e.Err }
+
+// ExitError says that a process ended when it should not have.
+type ExitError struct {
+	Status ExitStatus
+	Output string // tail of its own output; may be empty
+}
+
+func (e *ExitError) Error() string {
+	how := fmt.Sprintf("exited with code %d", e.Status.Code)
+	if e.Status.Signal != "" {
+		how = "was ended by " + e.Status.Signal
+	}
+	if tail := strings.TrimSpace(e.Output); tail != "" {
+		return "process " + how + ": " + tail
+	}
+	return "process " + how
+}
