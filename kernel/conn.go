@@ -1,0 +1,279 @@
+package kernel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Options of a Conn. Nil and zero fields are the defaults.
+type Options struct {
+	Session        *messaging.Session // identity on the wire; a fresh one
+	QueueBytes     int64              // budget of a run's unread events, bytes; 16 MiB
+	IdleGrace      time.Duration      // iopub silence after the reply that ends a run whose idle was lost; 5 s
+	ReplyGrace     time.Duration      // wait for a reply after its idle before asking again; 1 s
+	InterruptGrace time.Duration      // how long an interrupted run may take to end; 5 s
+
+	// Interrupt stops what the kernel runs. Nil sends interrupt_request on control.
+	Interrupt func(ctx context.Context) error
+	// OnProtocolError hears of messages that could not be read; the session goes on. It is called on the
+	// reader's goroutine and must not block.
+	OnProtocolError func(error)
+	Logger          *slog.Logger // nil discards
+}
+
+// The defaults of Options.
+const (
+	defaultQueueBytes     = 16 << 20
+	defaultIdleGrace      = 5 * time.Second
+	defaultReplyGrace     = time.Second
+	defaultInterruptGrace = 5 * time.Second
+)
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Session == nil {
+		out.Session = messaging.NewSession("")
+	}
+	if out.QueueBytes <= 0 {
+		out.QueueBytes = defaultQueueBytes
+	}
+	if out.IdleGrace <= 0 {
+		out.IdleGrace = defaultIdleGrace
+	}
+	if out.ReplyGrace <= 0 {
+		out.ReplyGrace = defaultReplyGrace
+	}
+	if out.InterruptGrace <= 0 {
+		out.InterruptGrace = defaultInterruptGrace
+	}
+	if out.OnProtocolError == nil {
+		out.OnProtocolError = func(error) {}
+	}
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	return out
+}
+
+// Conn is a conversation with one kernel. The caller ends it with Close.
+type Conn struct {
+	transport messaging.Transport
+	opts      Options
+	owned     bool // a Kernel watches the process and calls exited
+
+	mu    sync.Mutex // guards state; taken through update, never held across I/O
+	state inFlight
+
+	lost     chan struct{} // closed when nothing can be received any more
+	readDone chan struct{} // closed when the demultiplexer has ended
+	heard    chan struct{} // closed by the first iopub message: the subscription is active
+}
+
+// inFlight is all that a connection has under way.
+type inFlight struct {
+	executions    map[string]*Execution // by msg_id of the request
+	calls         map[string]*call
+	subscriptions map[*Subscription]struct{}
+	turns         turns
+	ready         bool
+	closing       bool
+	stuck         bool
+	heard         bool
+	lastIOPub     time.Time
+	unclaimed     int64 // messages nobody asked for
+	exit          error // how the process ended, when known before the transport's end
+	err           error // set once, when the conversation is over
+}
+
+// refusal says why nothing new may be asked.
+func (f *inFlight) refusal() error {
+	switch {
+	case f.err != nil:
+		return f.err
+	case f.closing:
+		return ErrClosed
+	case f.stuck:
+		return ErrStuck
+	}
+	return nil
+}
+
+// update is the only way to touch c.state.
+func (c *Conn) update(f func(*inFlight)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f(&c.state)
+}
+
+// New starts a conversation over t, which the Conn owns from then on. It sends nothing; Ready does the
+// first exchange.
+func New(t messaging.Transport, opts *Options) *Conn { return newConn(t, opts, false) }
+
+func newConn(t messaging.Transport, opts *Options, owned bool) *Conn {
+	c := &Conn{
+		transport: t,
+		opts:      opts.withDefaults(),
+		owned:     owned,
+		lost:      make(chan struct{}),
+		readDone:  make(chan struct{}),
+		heard:     make(chan struct{}),
+		state: inFlight{
+			executions:    make(map[string]*Execution),
+			calls:         make(map[string]*call),
+			subscriptions: make(map[*Subscription]struct{}),
+		},
+	}
+	go c.read()
+	return c
+}
+
+// read is the demultiplexer, the only goroutine of a Conn.
+func (c *Conn) read() {
+	defer close(c.readDone)
+	for {
+		m, err := c.transport.Recv(context.Background())
+		if err != nil {
+			c.broken(err)
+			return
+		}
+		c.dispatch(m)
+	}
+}
+
+// dispatch gives a message to the run or call it belongs to, and to subscriptions.
+func (c *Conn) dispatch(m *messaging.Message) {
+	parent := m.ParentID()
+	var e *Execution
+	var answered *call
+	c.update(func(f *inFlight) {
+		if m.Channel == messaging.IOPub {
+			f.lastIOPub = time.Now()
+			if !f.heard {
+				f.heard = true
+				close(c.heard)
+			}
+		}
+		e = f.executions[parent]
+		if e == nil {
+			answered = f.calls[parent]
+		}
+		claimed := e != nil || answered != nil
+		for s := range f.subscriptions {
+			s.offer(m, claimed)
+		}
+		if !claimed && len(f.subscriptions) == 0 {
+			f.unclaimed++
+		}
+	})
+	switch {
+	case e != nil:
+		e.deliver(m)
+	case answered != nil:
+		answered.deliver(m)
+	}
+}
+
+// exited tells the connection how its process ended. What the kernel still sent is read first, up to
+// drainGrace.
+func (c *Conn) exited(status error) {
+	known := false
+	c.update(func(f *inFlight) {
+		known = f.err != nil
+		f.exit = status
+	})
+	if known {
+		return
+	}
+	select {
+	case <-c.readDone:
+	case <-time.After(drainGrace):
+	}
+	c.fail(fmt.Errorf("%w: %w", ErrDead, status))
+}
+
+// drainGrace bounds how long a dead kernel's last messages are read, and how long an exit status is
+// awaited when the connection broke first.
+const drainGrace = 50 * time.Millisecond
+
+// broken ends the conversation because the transport did.
+func (c *Conn) broken(cause error) {
+	var closing bool
+	var exit error
+	c.update(func(f *inFlight) { closing, exit = f.closing, f.exit })
+	switch {
+	case closing:
+		c.fail(ErrClosed)
+	case exit != nil:
+		c.fail(fmt.Errorf("%w: %w", ErrDead, exit))
+	case !c.owned:
+		c.fail(connectionError(cause))
+	default:
+		// The exit status is better news than "connection closed", and normally microseconds away.
+		time.AfterFunc(2*drainGrace, func() { c.fail(connectionError(cause)) })
+	}
+}
+
+func connectionError(cause error) error {
+	if errors.Is(cause, io.EOF) {
+		return fmt.Errorf("%w: connection closed by the kernel", ErrDead)
+	}
+	return fmt.Errorf("%w: %w", ErrDead, cause)
+}
+
+// fail ends the conversation once; everything in flight ends with err.
+func (c *Conn) fail(err error) {
+	var executions []*Execution
+	first := false
+	c.update(func(f *inFlight) {
+		if f.err != nil {
+			return
+		}
+		first = true
+		f.err = err
+		for _, e := range f.executions {
+			executions = append(executions, e)
+		}
+		for s := range f.subscriptions {
+			s.end(err)
+		}
+		clear(f.subscriptions)
+		close(c.lost)
+	})
+	if !first {
+		return
+	}
+	for _, e := range executions {
+		e.finish(err)
+	}
+	_ = c.transport.Close() // reading has ended or is of no use any more
+}
+
+// Done is closed when the conversation is over: closed, broken, or the kernel gone.
+func (c *Conn) Done() <-chan struct{} { return c.lost }
+
+// Err says why the conversation is over; nil while it lasts. It wraps ErrClosed or ErrDead.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.err
+}
+
+// Close ends the conversation and everything in flight with ErrClosed, closes the transport and waits for
+// the demultiplexer. It does not end the kernel.
+func (c *Conn) Close() error {
+	c.update(func(f *inFlight) { f.closing = true })
+	err := c.transport.Close()
+	<-c.readDone
+	c.fail(ErrClosed)
+	return err
+}

@@ -1,0 +1,194 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// A run is over when both its reply (shell) and its idle (iopub) have come, in either order. Either may
+// get lost: PUB drops messages at its mark, ipykernel 7 can strand a reply. This file decides.
+
+// deliver takes a message of this run from the demultiplexer. It never blocks.
+func (e *Execution) deliver(m *messaging.Message) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return
+	}
+	switch {
+	case m.Channel == messaging.Shell:
+		e.takeReply(m)
+	case m.Header.MsgType == "status":
+		e.takeStatus(m)
+	case m.Channel == messaging.Stdin:
+		if m.Header.MsgType == "input_request" && e.request.AllowStdin {
+			e.asking = m
+			e.enqueue(m)
+		}
+	case m.Channel == messaging.IOPub:
+		if e.phase < phaseRuns {
+			e.advance(phaseRuns) // output of any kind shows that the code runs
+		}
+		e.enqueue(m)
+	}
+}
+
+func (e *Execution) enqueue(m *messaging.Message) {
+	e.queue.push(m)
+	e.signal()
+}
+
+// signal wakes a waiting reader.
+func (e *Execution) signal() {
+	if !e.waiting {
+		return
+	}
+	e.waiting = false
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (e *Execution) takeReply(m *messaging.Message) {
+	if e.gotReply || m.Header.MsgType != "execute_reply" {
+		return
+	}
+	content, err := m.Decode()
+	reply, ok := content.(*messaging.ExecuteReply)
+	if err != nil || !ok {
+		e.conn.opts.OnProtocolError(err)
+		reply = &messaging.ExecuteReply{Status: messaging.StatusError}
+	}
+	e.reply, e.gotReply = reply, true
+	e.advance(phaseBusy)
+	if e.gotIdle {
+		e.finishLocked(nil)
+		return
+	}
+	e.awaitIdle(e.conn.opts.IdleGrace)
+}
+
+func (e *Execution) takeStatus(m *messaging.Message) {
+	content, err := m.Decode()
+	status, ok := content.(*messaging.Status)
+	if err != nil || !ok {
+		e.conn.opts.OnProtocolError(err)
+		return
+	}
+	switch status.ExecutionState {
+	case messaging.StateBusy:
+		e.advance(phaseBusy)
+	case messaging.StateIdle:
+		if e.gotIdle {
+			return
+		}
+		e.gotIdle = true
+		e.advance(phaseBusy)
+		if e.gotReply {
+			e.finishLocked(nil)
+			return
+		}
+		e.awaitReply()
+	}
+}
+
+// awaitIdle ends the run, marked truncated, once iopub has been silent for IdleGrace: silence, not time since the reply,
+// because a flood is slow to arrive.
+func (e *Execution) awaitIdle(wait time.Duration) {
+	e.graceTimer = time.AfterFunc(wait, func() {
+		var silent time.Duration
+		e.conn.update(func(f *inFlight) { silent = time.Since(f.lastIOPub) })
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.over {
+			return
+		}
+		if left := e.conn.opts.IdleGrace - silent; left > 0 {
+			e.awaitIdle(left)
+			return
+		}
+		e.finishIdleLost()
+	})
+}
+
+// awaitReply asks the kernel for its info after ReplyGrace: that unwedges a stranded reply of ipykernel 7. Shell
+// answers in order, so when the info came and the reply did not, it never will.
+func (e *Execution) awaitReply() {
+	e.graceTimer = time.AfterFunc(e.conn.opts.ReplyGrace, func() {
+		answers := make(chan answer, 1)
+		nudge, err := e.conn.startCall(e.ctx, messaging.Shell, &messaging.KernelInfoRequest{}, answers)
+		if err != nil {
+			return // the end of the connection, or of the run's context, ends the run
+		}
+		defer nudge.forget()
+		select {
+		case <-e.done:
+			return
+		case <-answers:
+		case <-e.conn.lost:
+			return
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.gotReply {
+			e.finishLocked(ErrNoReply)
+		}
+	})
+}
+
+// finishIdleLost ends a run that has its reply, and says that its idle is missing.
+func (e *Execution) finishIdleLost() {
+	e.queue.entries = append(e.queue.entries, entry{gap: Truncated{IdleLost: true}})
+	e.finishLocked(nil)
+}
+
+// finish ends the run with err, or with nil as runs end.
+func (e *Execution) finish(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.finishLocked(err)
+}
+
+func (e *Execution) finishLocked(err error) {
+	if e.over {
+		return
+	}
+	e.over = true
+	if err == nil && e.cancelled && e.ctx.Err() != nil {
+		err = context.Cause(e.ctx)
+	}
+	if err != nil {
+		e.err = fmt.Errorf("kernel: run: %w", err)
+	}
+	for _, t := range []*time.Timer{e.graceTimer, e.haltTimer} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	if e.unwatch != nil {
+		e.unwatch()
+	}
+	e.advance(phaseBusy)
+	e.wanted = 0
+	close(e.done)
+	e.signal()
+	// The next run starts only when no interrupt of this one is on its way any more. Waiting for that
+	// here would block the demultiplexer, so a timer's goroutine does when there is one.
+	if e.interrupts == 0 {
+		e.release()
+	}
+}
+
+// release takes the run off the connection and passes the turn on.
+func (e *Execution) release() {
+	e.conn.update(func(f *inFlight) {
+		if f.executions[e.id] == e {
+			delete(f.executions, e.id)
+			f.turns.pass()
+		}
+	})
+}
