@@ -29,7 +29,9 @@ func (e *Execution) advance(to phase) {
 		return
 	}
 	if e.phase == phaseSent {
-		close(e.started)
+		if e.onStart != nil && !e.over {
+			e.onStart()
+		}
 		if to == phaseBusy && !e.over {
 			time.AfterFunc(runsAfter, func() {
 				e.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -74,7 +76,9 @@ type Conn struct {
 	mu    sync.Mutex // guards state; taken through update, never held across I/O
 	state inFlight
 
-	lost     chan struct{} // closed when nothing can be received any more
+	turn     *semaphore.Weighted // held by the run on the wire
+	life     context.Context     // ends with the conversation; its cause is Err
+	end      context.CancelCauseFunc
 	readDone chan struct{} // closed when the demultiplexer has ended
 	heard    chan struct{} // closed by the first iopub message: the subscription is active
 }
@@ -84,7 +88,6 @@ type inFlight struct {
 	executions    map[string]*Execution // by msg_id of the request
 	calls         map[string]*call
 	subscriptions map[*Subscription]struct{}
-	turns         turns
 	ready         bool
 	closing       bool
 	stuck         bool
@@ -124,7 +127,7 @@ func newConn(t messaging.Transport, opts *Options, owned bool) *Conn {
 		transport: t,
 		opts:      opts.withDefaults(),
 		owned:     owned,
-		lost:      make(chan struct{}),
+		turn:      semaphore.NewWeighted(1),
 		readDone:  make(chan struct{}),
 		heard:     make(chan struct{}),
 		state: inFlight{
@@ -133,6 +136,7 @@ func newConn(t messaging.Transport, opts *Options, owned bool) *Conn {
 			subscriptions: make(map[*Subscription]struct{}),
 		},
 	}
+	c.life, c.end = context.WithCancelCause(context.Background())
 	go c.read()
 	return c
 }
@@ -247,11 +251,11 @@ func (c *Conn) fail(err error) {
 			s.end(err)
 		}
 		clear(f.subscriptions)
-		close(c.lost)
 	})
 	if !first {
 		return
 	}
+	c.end(err)
 	for _, e := range executions {
 		e.finish(err)
 	}
@@ -259,13 +263,11 @@ func (c *Conn) fail(err error) {
 }
 
 // Done is closed when the conversation is over: closed, broken, or the kernel gone.
-func (c *Conn) Done() <-chan struct{} { return c.lost }
+func (c *Conn) Done() <-chan struct{} { return c.life.Done() }
 
 // Err says why the conversation is over; nil while it lasts. It wraps ErrClosed or ErrDead.
 func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state.err
+	return context.Cause(c.life)
 }
 
 // Close ends the conversation and everything in flight with ErrClosed, closes the transport and waits for

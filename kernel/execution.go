@@ -34,6 +34,9 @@ func (*Truncated) MsgType() string { return "ds_sandbox_truncated" }
 // ExecuteOptions of Conn.Execute.
 type ExecuteOptions struct {
 	Metadata messaging.MIMEBundle // of the execute_request
+	// OnStarted is called once when the kernel begins with the run, on the connection's own goroutine: it must
+	// not block and not call the Execution.
+	OnStarted func()
 }
 
 // Execution is one execute_request under way. Its context is the one given to Execute: when that is done, the kernel is
@@ -45,6 +48,7 @@ type Execution struct {
 	ctx     context.Context
 	id      string
 	request *messaging.ExecuteRequest
+	onStart func()      // may be nil
 	unwatch func() bool // stops watching ctx
 
 	done chan struct{} // closed when the run is over
@@ -62,11 +66,10 @@ type Execution struct {
 	err        error              // why the run ended early
 	over       bool
 	cancelled  bool
-	wanted     int           // interrupts asked for and not sent yet
-	interrupts int           // being sent
-	graceTimer *time.Timer   // for the idle or the reply that is missing
-	haltTimer  *time.Timer   // for an interrupted run to end
-	started    chan struct{} // closed when the kernel is busy with this run
+	wanted     int         // interrupts asked for and not sent yet
+	interrupts int         // being sent
+	graceTimer *time.Timer // for the idle or the reply that is missing
+	haltTimer  *time.Timer // for an interrupted run to end
 }
 
 // phase is how far the kernel is with a run.
@@ -85,7 +88,10 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 	if err != nil {
 		return nil, fmt.Errorf("kernel: %w", err)
 	}
-	if opts != nil && len(opts.Metadata) > 0 {
+	if opts == nil {
+		opts = new(ExecuteOptions)
+	}
+	if len(opts.Metadata) > 0 {
 		if m.Metadata, err = json.Marshal(opts.Metadata); err != nil {
 			return nil, fmt.Errorf("kernel: metadata of execute_request: %w", err)
 		}
@@ -94,18 +100,17 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
 	e := &Execution{
-		conn: c, ctx: ctx, id: m.Header.MsgID, request: req,
-		done: make(chan struct{}), wake: make(chan struct{}, 1), started: make(chan struct{}),
+		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted,
+		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		queue: queue{budget: c.opts.QueueBytes},
 	}
 	c.update(func(f *inFlight) {
 		if err = f.refusal(); err == nil {
 			f.executions[e.id] = e
-		} else {
-			f.turns.pass()
 		}
 	})
 	if err != nil {
+		c.passTurn()
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
 	if err := c.transport.Send(ctx, m); err != nil {
@@ -128,9 +133,6 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 
 // ID is the msg_id of the request.
 func (e *Execution) ID() string { return e.id }
-
-// Started is closed when the kernel has begun with this run.
-func (e *Execution) Started() <-chan struct{} { return e.started }
 
 // Done is closed when the run is over; events may still wait to be read.
 func (e *Execution) Done() <-chan struct{} { return e.done }

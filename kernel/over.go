@@ -129,7 +129,7 @@ func (e *Execution) awaitReply() {
 		case <-e.done:
 			return
 		case <-answers:
-		case <-e.conn.lost:
+		case <-e.conn.life.Done():
 			return
 		}
 		e.mu.Lock()
@@ -185,10 +185,6 @@ func (e *Execution) finishLocked(err error) {
 
 // release takes the run off the connection and passes the turn on.
 func (e *Execution) release() {
-	e.conn.update(func(f *inFlight) {
-		if f.executions[e.id] == e {
-			delete(f.executions, e.id)
-			f.turns.pass()
-		}
-	})
+	e.conn.update(func(f *inFlight) { delete(f.executions, e.id) })
+	e.conn.passTurn()
 }

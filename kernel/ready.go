@@ -61,7 +61,7 @@ func (c *Conn) ready(ctx context.Context) (*messaging.KernelInfoReply, error) {
 			again.Reset(nudges[min(len(calls), len(nudges)-1)])
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-c.lost:
+		case <-c.life.Done():
 			return nil, c.Err()
 		}
 	}

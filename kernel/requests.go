@@ -104,7 +104,7 @@ func (c *Conn) Call(ctx context.Context, ch messaging.Channel, body messaging.Co
 	case a = <-answers:
 	case <-ctx.Done():
 		a.err = context.Cause(ctx)
-	case <-c.lost:
+	case <-c.life.Done():
 		a.err = c.Err()
 	}
 	if a.err != nil {

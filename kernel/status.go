@@ -21,7 +21,7 @@ func (c *Conn) State() State {
 		return Dead
 	case f.stuck:
 		return Stuck
-	case f.turns.taken:
+	case len(f.executions) > 0:
 		return Busy
 	case !f.ready:
 		return Starting
