@@ -174,3 +174,15 @@ func marshalPlain(v any) ([]byte, error) {
 	}
 	return bytes.TrimRight(buf.Bytes(), "\n"), nil
 }
+
+// ValidJSON returns b, or a copy in which what Python's json writes beyond the standard is replaced: non-finite
+// numbers by null, invalid UTF-8 by U+FFFD. What is no JSON even then becomes null.
+func ValidJSON(b json.RawMessage) json.RawMessage {
+	if json.Valid(b) && utf8.Valid(b) {
+		return b
+	}
+	if fixed, _ := sanitizeJSON(b); json.Valid(fixed) {
+		return fixed
+	}
+	return json.RawMessage("null")
+}
