@@ -1,0 +1,186 @@
+"""The parent of one sandbox's processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from proctree import LINUX, below, strike, wait_any
+from spawn import Program, SpawnError, failure, spawn
+from wire import BadRequest, Channel, Server, until
+
+KILL_SECONDS = 1.8  # what kill_all takes at most
+MAX_ACCOUNT = 1 << 16
+MAXRSS_UNIT = 1024 if LINUX else 1
+
+
+class Start:
+    """A start under way: the child was forked and has not executed yet."""
+
+    def __init__(self, number: object, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.account = b""
+
+
+class Keeper(Server):
+    """Starts, signals and ends the processes of one sandbox for the host at the other end of the channel."""
+
+    def __init__(self, channel: Channel, lifeline: int) -> None:
+        """The lifeline is a pipe that nobody writes to; it ends with the supervisor."""
+        super().__init__(channel)
+        self.watch(lifeline, self._end)
+        self._running: set[int] = set()  # started by us and not reaped, so their ids can't have passed to others
+        self._groups: set[int] = set()  # not on Linux: groups whose leader ended before its members
+        self._starting: dict[int, Start] = {}  # by the descriptor that tells
+
+    def run(self) -> None:
+        """Serves until the host or the supervisor is gone, then ends everything."""
+        try:
+            self.serve()
+        finally:
+            self.channel.gone = True
+            self._kill_all()
+
+    def _end(self) -> None:
+        self.ending = True
+
+    def handle(self, message: dict, fds: list[int]) -> dict | None:
+        op = message.get("op")
+        if op == "start":
+            return self._start(message, fds)
+        if op == "signal":
+            return self._signal(message)
+        if op == "descendants":
+            return {"pids": list(below(os.getpid())) if LINUX else sorted(self._running)}
+        if op == "kill_all":
+            return self._kill_all()
+        raise BadRequest("unknown op")
+
+    def _start(self, message: dict, fds: list[int]) -> dict | None:
+        try:
+            program = Program(message["argv"], message["env"], message["cwd"])
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
+            raise BadRequest("argv, env, cwd: %r" % e) from e
+        if len(fds) != 3:
+            raise BadRequest("start takes three descriptors")
+        try:
+            pid, told = spawn(program, fds)
+        except SpawnError as e:
+            return e.answer()
+        self._running.add(pid)
+        self._starting[told] = Start(message.get("id"), pid)
+        self.watch(told, lambda: self._follow(told))
+        return None  # a program on a dead network disk may take for ever, and others must not wait
+
+    def _follow(self, told: int) -> None:
+        """Reads on what became of a start, and answers it once that is known."""
+        start = self._starting[told]
+        try:
+            piece = os.read(told, MAX_ACCOUNT)
+        except BlockingIOError:
+            return
+        if piece and len(start.account) < MAX_ACCOUNT:
+            start.account += piece
+            return
+        self.unwatch(told)
+        os.close(told)
+        del self._starting[told]
+        error = failure(start.account)
+        if error:
+            self._running.discard(start.pid)
+        self.channel.send({"id": start.number, **(error.answer() if error else {"pid": start.pid})})
+
+    def _settle(self, pid: int) -> None:
+        """Answers the start of a child that has ended, so that the answer comes before the event."""
+        for told, start in list(self._starting.items()):
+            if start.pid == pid:
+                while told in self._starting:
+                    self._follow(told)  # never blocks: the only writer is dead
+
+    def _signal(self, message: dict) -> dict:
+        try:
+            pid, number = int(message["pid"]), signal.Signals[message["signal"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
+            raise BadRequest("pid, signal: %r" % e) from e
+        # A leader that was reaped has left its id to others, and with it the group's.
+        if pid in self._running:
+            try:
+                (os.killpg if message.get("group") else os.kill)(pid, number)
+            except ProcessLookupError:
+                pass  # it has ended and is not reaped yet
+            except OSError as e:
+                return {"error": "signal: " + os.strerror(e.errno), "errno": e.errno}
+        return {}
+
+    def reap(self) -> bool:
+        """Collects what has ended and tells of those that the host started. Returns whether any child is left."""
+        while True:
+            ended = wait_any(0)
+            if ended is None or ended[0] == 0:
+                return ended is not None
+            pid, status, usage = ended
+            self._settle(pid)
+            if pid not in self._running:
+                continue  # adopted, or never executed
+            self._running.discard(pid)
+            if not LINUX:
+                self._groups = {g for g in (*self._groups, pid) if _leaderless(g)}
+            event = {"event": "exit", "pid": pid}
+            if os.WIFSIGNALED(status):
+                event["signal"] = signal_name(os.WTERMSIG(status))
+            else:
+                event["code"] = os.WEXITSTATUS(status)
+            event.update(utime=usage.ru_utime, stime=usage.ru_stime, maxrss=usage.ru_maxrss * MAXRSS_UNIT)
+            self.channel.send(event)
+
+    def _kill_all(self) -> dict:
+        deadline = time.monotonic() + KILL_SECONDS
+        killed: set[int] = set()
+        if not LINUX:
+            return self._kill_groups(deadline)
+
+        def act() -> None:
+            killed.update(strike(os.getpid()))
+
+        clean = until(deadline, lambda: not self.reap(), act)
+        return {"killed": len(killed), "left": 0 if clean else len(below(os.getpid()))}
+
+    def _kill_groups(self, deadline: float) -> dict:
+        """Without a subreaper only what stayed in its group can be found."""
+        killed = len(self._running) + len(self._groups)
+
+        def act() -> None:
+            for group in (*self._running, *self._groups):
+                try:
+                    os.killpg(group, signal.SIGKILL)
+                except OSError:
+                    pass
+            self._groups = {g for g in self._groups if _leaderless(g)}
+
+        until(deadline, lambda: not self.reap() and not self._groups, act)
+        return {"killed": killed, "left": len(self._running) + len(self._groups)}
+
+
+def _leaderless(group: int) -> bool:
+    """Reports whether a group has members while its leader's id is free. Such an id is not given away."""
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    try:
+        os.kill(group, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def signal_name(number: int) -> str:
+    """Returns a signal's name; real-time ones have none of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "SIG%d" % number
