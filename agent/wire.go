@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxLine bounds one message of the supervisor or a keeper, bytes.
+const maxLine = 1 << 20
+
+// errWireClosed says that the other end of a control socket is gone.
+var errWireClosed = errors.New("control socket closed")
+
+// wire is the host's end of a control socket: JSON lines with file descriptors beside them, as
+// dskernel/README.md has it. Requests may come from several goroutines; answers are found by their id.
+type wire struct {
+	conn    *net.UnixConn
+	onEvent func(event)
+	done    chan struct{} // closed when the reader has ended
+
+	writing sync.Mutex // held while a request is written
+
+	mu      sync.Mutex // guards what follows
+	next    int
+	waiting map[int]chan response
+	closed  bool
+}
+
+// request is what the host asks.
+type request struct {
+	ID     int               `json:"id"`
+	Op     string            `json:"op"`
+	Name   string            `json:"name,omitempty"`
+	Argv   []string          `json:"argv,omitempty"`
+	Env    map[string]string `json:"env,omitempty"`
+	Cwd    string            `json:"cwd,omitempty"`
+	PID    int               `json:"pid,omitempty"`
+	Signal string            `json:"signal,omitempty"`
+	Group  bool              `json:"group,omitempty"`
+	FDs    int               `json:"fds,omitempty"`
+}
+
+// response is the answer to a request.
+type response struct {
+	ID     int    `json:"id"`
+	PID    int    `json:"pid"`
+	PIDs   []int  `json:"pids"`
+	Left   int    `json:"left"`
+	Error  string `json:"error"`
+	Errno  int    `json:"errno"`
+	Stage  string `json:"stage"`
+	closed bool
+}
+
+// event is what happened by itself.
+type event struct {
+	Event  string `json:"event"` // "exit" or "keeper_exit"
+	PID    int    `json:"pid"`
+	Code   int    `json:"code"`
+	Signal string `json:"signal"`
+}
+
+// socketPair returns our end, and the other as a file to give away. The caller closes both.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socket pair: %w", err)
+	}
+	for _, fd := range fds {
+		syscall.CloseOnExec(fd)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
+	conn, err := net.FileConn(ours)
+	_ = ours.Close() // FileConn has its own
+	if err != nil {
+		_ = theirs.Close()
+		return nil, nil, fmt.Errorf("socket pair: %w", err)
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// newWire starts reading; onEvent is called on the reader's goroutine. onEnd is called there when the other end is gone.
+func newWire(conn *net.UnixConn, onEvent func(event), onEnd func()) *wire {
+	w := &wire{conn: conn, onEvent: onEvent, done: make(chan struct{}), waiting: make(map[int]chan response)}
+	go w.read(onEnd)
+	return w
+}
+
+func (w *wire) read(onEnd func()) {
+	defer close(w.done)
+	lines := bufio.NewScanner(w.conn)
+	lines.Buffer(make([]byte, 4096), maxLine)
+	for lines.Scan() {
+		var kind struct {
+			Event string `json:"event"`
+		}
+		if json.Unmarshal(lines.Bytes(), &kind) != nil {
+			break // not our supervisor any more
+		}
+		if kind.Event != "" {
+			var e event
+			if json.Unmarshal(lines.Bytes(), &e) == nil {
+				w.onEvent(e)
+			}
+			continue
+		}
+		var r response
+		if json.Unmarshal(lines.Bytes(), &r) == nil {
+			w.answer(r)
+		}
+	}
+	_ = w.conn.Close() // tells the other end, if it is what broke
+	w.mu.Lock()
+	w.closed = true
+	for _, c := range w.waiting {
+		c <- response{closed: true}
+	}
+	clear(w.waiting)
+	w.mu.Unlock()
+	onEnd()
+}
+
+func (w *wire) answer(r response) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c, ok := w.waiting[r.ID]; ok {
+		delete(w.waiting, r.ID)
+		c <- r
+	}
+}
+
+// call sends a request with files and waits for its answer. An answer with an error is no error here.
+func (w *wire) call(ctx context.Context, r request, files ...*os.File) (response, error) {
+	answer := make(chan response, 1)
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return response{}, errWireClosed
+	}
+	w.next++
+	r.ID = w.next
+	w.waiting[r.ID] = answer
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.waiting, r.ID)
+	}()
+	r.FDs = len(files)
+	if err := w.send(ctx, r, files); err != nil {
+		return response{}, err
+	}
+	select {
+	case a := <-answer:
+		if a.closed {
+			return response{}, errWireClosed
+		}
+		return a, nil
+	case <-ctx.Done():
+		return response{}, context.Cause(ctx)
+	}
+}
+
+// writePatience bounds one write: a keeper that was stopped by the code it keeps does not read.
+const writePatience = 5 * time.Second
+
+func (w *wire) send(ctx context.Context, r request, files []*os.File) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	line = append(line, '\n')
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	deadline := time.Now().Add(writePatience)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	_ = w.conn.SetWriteDeadline(deadline)
+	n := 0
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		if n, _, err = w.conn.WriteMsgUnix(line, syscall.UnixRights(fds...), nil); err != nil {
+			return w.broken(err)
+		}
+	}
+	if _, err := w.conn.Write(line[n:]); err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+// broken ends the wire: after half a line nothing can follow.
+func (w *wire) broken(err error) error {
+	_ = w.conn.Close()
+	return fmt.Errorf("control socket: %w", err)
+}
+
+// close ends the wire and waits for its reader.
+func (w *wire) close() {
+	_ = w.conn.Close()
+	<-w.done
+}

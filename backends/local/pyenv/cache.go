@@ -1,0 +1,134 @@
+package pyenv
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/ds-sandbox/ds-sandbox/agent"
+)
+
+// A probe starts an interpreter, 20 to 300 ms. Its answer is kept while the interpreter's file and the folders of its
+// packages are unchanged: installing or removing a package changes its folder's time.
+
+// remembered is a cached answer.
+type remembered struct {
+	Stamps map[string]int64 `json:"stamps"` // modification times by path
+	Python *agent.Python    `json:"python"`
+}
+
+// probe asks an interpreter about itself, or the cache.
+func probe(ctx context.Context, path string) (*agent.Python, error) {
+	file := cacheFile(path)
+	if p := recall(file); p != nil {
+		return p, nil
+	}
+	p, err := agent.Probe(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	remember(file, path, p)
+	return p, nil
+}
+
+// cacheDir is our folder in the user's cache; empty when there is none.
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "ds-sandbox")
+}
+
+// cacheFile is where the answer of an interpreter is kept. What a script such as a version manager's shim starts depends
+// on where it is called and on variables, so these are part of the name.
+func cacheFile(path string) string {
+	dir := cacheDir()
+	if dir == "" {
+		return ""
+	}
+	key := path
+	if isScript(path) {
+		cwd, _ := os.Getwd()
+		key += "\x00" + cwd + "\x00" + os.Getenv("PYENV_VERSION") + "\x00" + os.Getenv("ASDF_PYTHON_VERSION")
+	}
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(dir, "python-"+hex.EncodeToString(sum[:8])+".json")
+}
+
+func isScript(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, 2)
+	n, _ := f.Read(head)
+	return bytes.Equal(head[:n], []byte("#!"))
+}
+
+func recall(file string) *agent.Python {
+	if file == "" {
+		return nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	var r remembered
+	if json.Unmarshal(data, &r) != nil || r.Python == nil || len(r.Stamps) == 0 {
+		return nil
+	}
+	for path, was := range r.Stamps {
+		if stamp(path) != was {
+			return nil
+		}
+	}
+	return r.Python
+}
+
+// remember keeps an answer. Without a cache things are slower, not wrong.
+func remember(file, path string, p *agent.Python) {
+	if file == "" || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
+		return
+	}
+	r := remembered{Stamps: make(map[string]int64), Python: p}
+	for _, path := range append([]string{path, p.Executable}, p.SiteDirs...) {
+		r.Stamps[path] = stamp(path)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(file), "python-*.tmp")
+	if err != nil {
+		return
+	}
+	_, err = temporary.Write(data)
+	if closeErr := temporary.Close(); err != nil || closeErr != nil || os.Rename(temporary.Name(), file) != nil {
+		_ = os.Remove(temporary.Name())
+	}
+}
+
+// stamp is a file's modification time; 0 when it is absent.
+func stamp(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.ModTime().UnixNano()
+}
+
+// fontCache is the folder with matplotlib's font list for an interpreter.
+func fontCache(p *agent.Python) string {
+	dir := cacheDir()
+	if dir == "" || p.Packages["matplotlib"] == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(p.Executable + "\x00" + p.Packages["matplotlib"]))
+	return filepath.Join(dir, "fonts-"+hex.EncodeToString(sum[:8]))
+}

@@ -1,0 +1,167 @@
+"""Measures jupyter_client's blocking client and nbclient, one row a call: peers.py PEER ROW COUNT.
+
+Prints one JSON object. The kernel is ipykernel of this interpreter, started the way each peer starts it.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+
+
+def percentile(values, p):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * p))]
+
+
+def spread(seconds):
+    return {"p50": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99)}
+
+
+def peak_rss():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+CODE = {
+    "lines": "for i in range({n}):\n    print(i, flush=True)",
+    "big": "print('x' * {n})",
+    "prints": "for i in range({n}):\n    print(i)",
+    # each write is flushed, so that each is a message
+    "gigabyte": "import sys\nfor i in range({n}):\n    sys.stdout.write('y' * 99_999 + '\\n'); sys.stdout.flush()",
+}
+
+
+class JupyterClient:
+    def __enter__(self):
+        from jupyter_client.manager import start_new_kernel
+
+        self.manager, self.client = start_new_kernel(kernel_name="python3")
+        return self
+
+    def __exit__(self, *exc):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def run(self, code):
+        """Runs code; returns the number of stream messages and their lines and bytes."""
+        seen = {"messages": 0, "lines": 0, "bytes": 0}
+
+        def hook(msg):
+            if msg["header"]["msg_type"] == "stream":
+                text = msg["content"]["text"]
+                seen["messages"] += 1
+                seen["lines"] += text.count("\n")
+                seen["bytes"] += len(text)
+
+        self.client.execute_interactive(code, output_hook=hook, timeout=600)
+        return seen
+
+
+class NBClient:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        pass
+
+    @staticmethod
+    def notebook(*codes):
+        import nbformat.v4
+
+        return nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(c) for c in codes],
+            metadata={"kernelspec": {"name": "python3", "display_name": "p", "language": "python"}},
+        )
+
+    def times(self, codes):
+        """Runs cells; returns the seconds each took."""
+        from nbclient import NotebookClient
+
+        at, out = {}, []
+        client = NotebookClient(
+            self.notebook(*codes),
+            timeout=600,
+            on_cell_execute=lambda cell, cell_index: at.__setitem__(cell_index, time.perf_counter()),
+            on_cell_executed=lambda cell, cell_index, execute_reply: out.append(time.perf_counter() - at[cell_index]),
+        )
+        client.execute()
+        return out
+
+    def run(self, code):
+        from nbclient import NotebookClient
+
+        client = NotebookClient(self.notebook("pass", code), timeout=600)
+        seen = {"messages": 0, "lines": 0, "bytes": 0}
+
+        def count(cell, cell_index, execute_reply):
+            for output in cell["outputs"]:
+                seen["messages"] += 1
+                seen["lines"] += output["text"].count("\n")
+                seen["bytes"] += len(output["text"])
+
+        at = {}
+        client.on_cell_execute = lambda cell, cell_index: at.setdefault(cell_index, (time.perf_counter(), time.process_time()))
+        client.on_cell_executed = count
+        client.execute()
+        end = (time.perf_counter(), time.process_time())
+        seen["wall"], seen["cpu"] = end[0] - at[1][0], end[1] - at[1][1]
+        return seen
+
+
+def first(peer, n):
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        if peer == "jupyter_client":
+            with JupyterClient() as kernel:
+                kernel.run("1+1")
+                times.append(time.perf_counter() - start)
+        else:
+            NBClient().times(["1+1"])  # includes the end of the kernel: nbclient has no way to leave it out
+            times.append(time.perf_counter() - start)
+    return spread(times)
+
+
+def small(peer, n):
+    if peer == "nbclient":
+        return spread(NBClient().times(["1+1"] * (n + 20))[20:])
+    with JupyterClient() as kernel:
+        times = []
+        for i in range(n + 20):
+            start = time.perf_counter()
+            kernel.run("1+1")
+            if i >= 20:
+                times.append(time.perf_counter() - start)
+    return spread(times)
+
+
+def stream(peer, row, n):
+    code = CODE[row].format(n=n)
+    if peer == "nbclient":
+        out = NBClient().run(code)
+    else:
+        with JupyterClient() as kernel:
+            kernel.run("pass")
+            wall, cpu = time.perf_counter(), time.process_time()
+            out = kernel.run(code)
+            out["wall"], out["cpu"] = time.perf_counter() - wall, time.process_time() - cpu
+    out["peak_rss"] = peak_rss()
+    return out
+
+
+def main():
+    peer, row, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if sys.platform == "win32":
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+    import jupyter_client  # noqa: F401  (imports are not what is measured)
+    import nbclient  # noqa: F401
+    import nbformat.v4  # noqa: F401
+
+    before = peak_rss()
+    result = {"first": first, "small": small}[row](peer, n) if row in ("first", "small") else stream(peer, row, n)
+    result["base_rss"] = before
+    print(json.dumps(result))
+
+
+main()

@@ -1,0 +1,37 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/local"
+	"github.com/ds-sandbox/ds-sandbox/backends/local/pyenv"
+)
+
+// openBackend resolves the name of a backend. It is the only place that knows concrete ones.
+func openBackend(ctx context.Context, config *Config) (backends.Backend, Choice, error) {
+	choice := Choice{Backend: "local", Reason: "asked for"}
+	switch config.DefaultBackend {
+	case "auto":
+		choice.Reason = "this version has no other backend"
+	case "local":
+	case "docker":
+		return nil, Choice{}, fmt.Errorf("backend docker: %w: this version has none; use local or auto", backends.ErrUnsupported)
+	default:
+		return nil, Choice{}, fmt.Errorf("backend %q is not known: use auto, local or docker", config.DefaultBackend)
+	}
+	python, err := pyenv.Find(ctx, pyenv.Options{Python: config.Python})
+	if err != nil {
+		return nil, Choice{}, err
+	}
+	config.Python = python.Executable
+	choice.Detail = fmt.Sprintf("%s (Python %s, ipykernel %s)", python.Executable, python.Version, python.Packages["ipykernel"])
+	backend, err := local.Open(ctx, local.Config{
+		Python: python, BaseDir: config.WorkspaceBaseDir, RuntimeDir: config.RuntimeDir, Logger: config.Logger, Trace: config.Trace,
+	})
+	if err != nil {
+		return nil, Choice{}, err
+	}
+	return backend, choice, nil
+}

@@ -1,0 +1,184 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Config of an Engine. The zero value works: a zero field takes the value of its environment variable and then its
+// default.
+type Config struct {
+	// DefaultBackend is "auto", "local" or "docker". Auto takes docker if an engine answers and has the
+	// image, else local; Engine.Choice says which and why. DS_SANDBOX_BACKEND; "auto".
+	DefaultBackend string
+	// WorkspaceBaseDir holds the workspaces, one folder each. DS_SANDBOX_WORKSPACE_BASE;
+	// "ds_sandbox_workspaces" in the system's temporary folder.
+	WorkspaceBaseDir string
+	// RuntimeDir holds sockets and connection files; its path must be short. DS_SANDBOX_RUNTIME_DIR; a
+	// private folder of the user's runtime folder or of the temporary one.
+	RuntimeDir string
+	// Python is the interpreter of local Python kernels. DS_SANDBOX_PYTHON; see `ds-sandbox setup`.
+	Python string
+	// DefaultTimeout is how long one run may take. DS_SANDBOX_TIMEOUT, in seconds or as "90s"; 3600 s.
+	DefaultTimeout time.Duration
+	// DefaultTimeToLive is how long a sandbox lives. DS_SANDBOX_TIME_TO_LIVE; 24 h.
+	DefaultTimeToLive time.Duration
+	// StartTimeout is how long a kernel may take until it is ready. DS_SANDBOX_START_TIMEOUT; 60 s.
+	StartTimeout time.Duration
+	// MaxFrame is the largest frame accepted from a kernel, bytes. DS_SANDBOX_MAX_FRAME; 256 MiB.
+	MaxFrame int64
+
+	// Trace sees every message sent ("->") and received ("<-") on local kernels' sockets, in the order of the wire. It must
+	// not block.
+	Trace func(direction string, m *messaging.Message)
+	// Logger hears what the engine does and what it tolerates; nil discards.
+	Logger *slog.Logger
+}
+
+// The defaults of Config.
+const (
+	DefaultTimeout      = 3600 * time.Second
+	DefaultTimeToLive   = 24 * time.Hour
+	DefaultStartTimeout = 60 * time.Second
+	DefaultMaxFrame     = 256 << 20
+)
+
+// complete fills in the environment's values and the defaults.
+func (c Config) complete() (Config, error) {
+	setText(&c.DefaultBackend, "DS_SANDBOX_BACKEND", "auto")
+	setText(&c.WorkspaceBaseDir, "DS_SANDBOX_WORKSPACE_BASE", filepath.Join(os.TempDir(), "ds_sandbox_workspaces"))
+	setText(&c.RuntimeDir, "DS_SANDBOX_RUNTIME_DIR", "")
+	setText(&c.Python, "DS_SANDBOX_PYTHON", "")
+	err := errors.Join(
+		setDuration(&c.DefaultTimeout, "DS_SANDBOX_TIMEOUT", DefaultTimeout),
+		setDuration(&c.DefaultTimeToLive, "DS_SANDBOX_TIME_TO_LIVE", DefaultTimeToLive),
+		setDuration(&c.StartTimeout, "DS_SANDBOX_START_TIMEOUT", DefaultStartTimeout),
+		setSize(&c.MaxFrame, "DS_SANDBOX_MAX_FRAME", DefaultMaxFrame),
+	)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, err
+}
+
+func setText(field *string, variable, fallback string) {
+	if *field == "" {
+		*field = os.Getenv(variable)
+	}
+	if *field == "" {
+		*field = fallback
+	}
+}
+
+func setDuration(field *time.Duration, variable string, fallback time.Duration) error {
+	if *field == 0 {
+		if text := os.Getenv(variable); text != "" {
+			d, err := ParseDuration(text)
+			if err != nil {
+				return fmt.Errorf("%s: %w", variable, err)
+			}
+			*field = d
+		}
+	}
+	if *field == 0 {
+		*field = fallback
+	}
+	if *field < 0 {
+		return fmt.Errorf("%s (or its field of Config) is %v: use a positive duration", variable, *field)
+	}
+	return nil
+}
+
+func setSize(field *int64, variable string, fallback int64) error {
+	if *field == 0 {
+		if text := os.Getenv(variable); text != "" {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%s is %q: use a number of bytes", variable, text)
+			}
+			*field = n
+		}
+	}
+	if *field == 0 {
+		*field = fallback
+	}
+	if *field < 0 {
+		return fmt.Errorf("%s (or its field of Config) is %d: use a positive number of bytes", variable, *field)
+	}
+	return nil
+}
+
+// ParseDuration reads a duration as people write it for us: "90" and "0.5" are seconds, "90s" and "1h30m" as Go has
+// them, "none" is NoTimeout.
+func ParseDuration(text string) (time.Duration, error) {
+	text = strings.TrimSpace(text)
+	if text == "none" {
+		return NoTimeout, nil
+	}
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > -1e9 && seconds < 1e9 {
+		return time.Duration(seconds * float64(time.Second)), nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration: use seconds, or a form like 90s or 1h30m, or none", text)
+	}
+	return d, nil
+}
+
+// LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
+// workspace_base_dir, default_timeout (seconds), and ours, runtime_dir, python, time_to_live (seconds), start_timeout (seconds),
+// max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a Jupyter run. An unknown
+// key is an error that names it.
+func LoadConfig(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("sandbox: configuration: %w", err)
+	}
+	var file struct {
+		DefaultBackend   string  `json:"default_backend"`
+		WorkspaceBaseDir string  `json:"workspace_base_dir"`
+		DefaultTimeout   float64 `json:"default_timeout"`
+		UseJupyter       any     `json:"use_jupyter"`
+		RuntimeDir       string  `json:"runtime_dir"`
+		Python           string  `json:"python"`
+		TimeToLive       float64 `json:"time_to_live"`
+		StartTimeout     float64 `json:"start_timeout"`
+		MaxFrame         int64   `json:"max_frame"`
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&file); err != nil {
+		return Config{}, fmt.Errorf("sandbox: configuration %s: %w", path, err)
+	}
+	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+	return Config{
+		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, RuntimeDir: file.RuntimeDir,
+		Python: file.Python, DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
+		StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
+	}, nil
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// checkEnv refuses what no process can be given.
+func checkEnv(env map[string]string) error {
+	for name, value := range env {
+		if !variableName.MatchString(name) {
+			return fmt.Errorf("environment variable %q: use letters, digits and _, not beginning with a digit", name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return fmt.Errorf("environment variable %s: its value holds a NUL byte, which no process can be given", name)
+		}
+	}
+	return nil
+}

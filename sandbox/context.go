@@ -1,0 +1,262 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Context is one stateful interpreter of a sandbox: variables, imports and working directory stay from run to run.
+// The caller may end it with Remove; Sandbox.Kill ends all.
+//
+// A context whose kernel died says so once, by the run that was under way or else by the next one, and then starts
+// afresh by itself.
+type Context struct {
+	sandbox    *Sandbox
+	id         string
+	language   string
+	kernelName string
+	dir        string
+	turn       *semaphore.Weighted // held by the run under way
+
+	mu       sync.Mutex
+	kernel   *kernel.Kernel
+	removed  bool
+	reported bool   // the kernel's death has been told
+	callback uint64 // goroutine that is in a callback of a run; 0 if none
+}
+
+// ContextOptions of Sandbox.CreateContext. Nil and zero fields are the defaults.
+type ContextOptions struct {
+	Language string            // "python"; any language or name of an installed kernel
+	Dir      string            // working directory, a path of the workspace; the workspace. Made when absent
+	Env      map[string]string // on top of the sandbox's
+}
+
+// ID identifies the context in its sandbox.
+func (c *Context) ID() string { return c.id }
+
+// Language is what the context was created for, in lower case.
+func (c *Context) Language() string { return c.language }
+
+// Kernel is the name of the kernelspec.
+func (c *Context) Kernel() string { return c.kernelName }
+
+// Dir is the working directory the context was created with.
+func (c *Context) Dir() string { return c.dir }
+
+// State tells what the context's kernel does.
+func (c *Context) State() kernel.State { return c.current().Conn().State() }
+
+// Info is what the kernel said of itself.
+func (c *Context) Info() *messaging.KernelInfoReply { return c.current().Info() }
+
+// RunCode is Sandbox.RunCode in this context.
+func (c *Context) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
+	var o RunOptions
+	if opts != nil {
+		o = *opts
+	}
+	o.Context = c
+	return c.sandbox.RunCode(ctx, code, &o)
+}
+
+func (c *Context) current() *kernel.Kernel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kernel
+}
+
+func (c *Context) isPython() bool { return c.current().Info().LanguageInfo.Name == "python" }
+
+// startKernel starts the context's kernel.
+func (c *Context) startKernel(ctx context.Context, env map[string]string) error {
+	config := &c.sandbox.engine.config
+	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
+		fmt.Errorf("not ready within %v (Config.StartTimeout)", config.StartTimeout))
+	defer cancel()
+	k, err := kernel.Start(ctx, c.sandbox.instance, backends.KernelConfig{
+		Name: c.kernelName, Dir: c.dir, Env: env, MaxFrame: config.MaxFrame,
+	}, &kernel.Options{Logger: config.Logger})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kernel = k
+	return nil
+}
+
+// takeTurn waits until the runs before this one are over.
+func (c *Context) takeTurn(ctx context.Context) error {
+	c.mu.Lock()
+	inside := c.callback
+	c.mu.Unlock()
+	if inside != 0 && inside == goroutineID() {
+		return ErrReentrant
+	}
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.sandbox.life, func() { cancel(ErrKilled) })()
+	if err := c.turn.Acquire(waiting, 1); err != nil {
+		return context.Cause(waiting)
+	}
+	if err := context.Cause(c.sandbox.life); err != nil {
+		c.passTurn()
+		return err
+	}
+	return nil
+}
+
+func (c *Context) passTurn() { c.turn.Release(1) }
+
+// enterCallback notes that a callback of this context's run is about to be called; the result ends that.
+func (c *Context) enterCallback(goroutine uint64) (leave func()) {
+	if goroutine == 0 {
+		goroutine = goroutineID()
+	}
+	c.setCallback(goroutine)
+	return func() { c.setCallback(0) }
+}
+
+func (c *Context) setCallback(goroutine uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.callback = goroutine
+}
+
+// liveKernel is the kernel to run on. It belongs to the holder of the turn.
+func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
+	c.mu.Lock()
+	k, removed, reported := c.kernel, c.removed, c.reported
+	c.mu.Unlock()
+	if removed {
+		return nil, ErrRemoved
+	}
+	dead := k.Conn().Err()
+	if dead == nil {
+		return k, nil
+	}
+	c.noteDeath(dead)
+	if !reported {
+		return nil, fmt.Errorf("between two runs, its variables are lost, the next run starts afresh: %w", dead)
+	}
+	if err := c.restartKernel(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// noteDeath remembers that the death of the kernel has been told.
+func (c *Context) noteDeath(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reported = c.reported || errors.Is(err, kernel.ErrDead)
+}
+
+func (c *Context) restartKernel(ctx context.Context) error {
+	c.mu.Lock()
+	k, removed := c.kernel, c.removed
+	c.mu.Unlock()
+	if removed {
+		return ErrRemoved
+	}
+	if err := context.Cause(c.sandbox.life); err != nil {
+		return err
+	}
+	if err := k.Restart(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reported = false
+	return nil
+}
+
+// Restart ends the interpreter and starts it anew with the same id, directory and environment; variables are lost.
+// A run under way ends with kernel.ErrDead.
+func (c *Context) Restart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.sandbox.engine.config.StartTimeout)
+	defer cancel()
+	if err := c.restartKernel(ctx); err != nil {
+		return fmt.Errorf("sandbox: restart context: %w", c.sandbox.reason(err))
+	}
+	return nil
+}
+
+// Interrupt stops what runs in the context as Ctrl-C does; nothing happens when nothing runs.
+func (c *Context) Interrupt(ctx context.Context) error {
+	if err := c.current().Interrupt(ctx); err != nil {
+		return fmt.Errorf("sandbox: interrupt: %w", c.sandbox.reason(err))
+	}
+	return nil
+}
+
+// Complete asks how code may go on at cursor, a position in unicode code points. It waits behind a run under way.
+func (c *Context) Complete(ctx context.Context, code string, cursor int) (*messaging.CompleteReply, error) {
+	reply, err := c.current().Conn().Complete(ctx, code, cursor)
+	return reply, c.askError("complete", err)
+}
+
+// Inspect asks about the name at cursor, a position in unicode code points; detail 1 gives its source too.
+func (c *Context) Inspect(ctx context.Context, code string, cursor, detail int) (*messaging.InspectReply, error) {
+	reply, err := c.current().Conn().Inspect(ctx, code, cursor, detail)
+	return reply, c.askError("inspect", err)
+}
+
+// IsComplete asks whether code may be run as it stands or wants another line.
+func (c *Context) IsComplete(ctx context.Context, code string) (*messaging.IsCompleteReply, error) {
+	reply, err := c.current().Conn().IsComplete(ctx, code)
+	return reply, c.askError("is complete", err)
+}
+
+// History asks for earlier inputs of this context.
+func (c *Context) History(ctx context.Context, req *messaging.HistoryRequest) (*messaging.HistoryReply, error) {
+	reply, err := c.current().Conn().History(ctx, req)
+	return reply, c.askError("history", err)
+}
+
+func (c *Context) askError(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sandbox: %s: %w", what, c.sandbox.reason(err))
+}
+
+// Remove ends the interpreter; a run under way ends with kernel.ErrDead, later ones with ErrRemoved. It is idempotent.
+func (c *Context) Remove(ctx context.Context) error {
+	c.mu.Lock()
+	already := c.removed
+	c.removed = true
+	k := c.kernel
+	c.mu.Unlock()
+	if already {
+		return nil
+	}
+	c.sandbox.forget(c)
+	if err := k.Shutdown(ctx); err != nil {
+		return fmt.Errorf("sandbox: remove context: %w", err)
+	}
+	return nil
+}
+
+// normalLanguage is a language as contexts are named for it.
+func normalLanguage(language string) string {
+	switch language = strings.ToLower(strings.TrimSpace(language)); language {
+	case "", "python3", "py":
+		return "python"
+	case "js":
+		return "javascript"
+	case "ts":
+		return "typescript"
+	}
+	return language
+}

@@ -1,0 +1,209 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Engine owns what the sandboxes of a program share: the backend, the registry of live sandboxes, the limits. The
+// caller ends it with Close.
+type Engine struct {
+	config  Config // complete
+	backend backends.Backend
+	choice  Choice
+
+	mu        sync.Mutex
+	sandboxes map[string]*Sandbox
+	closed    bool
+}
+
+// Choice tells which backend an engine uses, and why.
+type Choice struct {
+	Backend string `json:"backend"` // "local"
+	Reason  string `json:"reason"`
+	Detail  string `json:"detail"` // what it runs on, for instance the Python
+}
+
+// Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do.
+func Open(ctx context.Context, config Config) (*Engine, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: open: %w", err)
+	}
+	backend, choice, err := openBackend(ctx, &config)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: open: %w", err)
+	}
+	return &Engine{config: config, backend: backend, choice: choice, sandboxes: make(map[string]*Sandbox)}, nil
+}
+
+var (
+	defaultMu     sync.Mutex
+	defaultEngine *Engine
+)
+
+// Default is the engine that Create uses: one for the program, opened at first use with the zero Config. It may be closed
+// like any other; the next use opens another.
+func Default(ctx context.Context) (*Engine, error) {
+	defaultMu.Lock()
+	defer defaultMu.Unlock()
+	if defaultEngine != nil && !defaultEngine.isClosed() {
+		return defaultEngine, nil
+	}
+	e, err := Open(ctx, Config{})
+	if err != nil {
+		return nil, err
+	}
+	defaultEngine = e
+	return e, nil
+}
+
+func (e *Engine) isClosed() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
+}
+
+// Choice tells which backend the engine uses, and why.
+func (e *Engine) Choice() Choice { return e.choice }
+
+// Config is the engine's configuration with all defaults filled in.
+func (e *Engine) Config() Config { return e.config }
+
+// Create makes a sandbox with a workspace and a ready context; the caller ends it with Kill. Errors:
+// *backends.SpecNotFoundError, *backends.StartError, ErrClosed, and mistakes in opts, by name.
+func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.ID == "" {
+		o.ID = strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
+	}
+	if e.isClosed() {
+		return nil, fmt.Errorf("sandbox: create: %w", ErrClosed)
+	}
+	s, err := newSandbox(ctx, e, o)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: create: %w", err)
+	}
+	e.mu.Lock()
+	closed := e.closed
+	if !closed {
+		e.sandboxes[s.id] = s
+	}
+	e.mu.Unlock()
+	if closed {
+		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", ErrClosed), s.Kill(context.WithoutCancel(ctx)))
+	}
+	if s.life.Err() != nil { // its time to live was shorter than this
+		e.forget(s)
+	}
+	return s, nil
+}
+
+// Connect finds a live sandbox of this engine by its id. Error: ErrNotFound.
+func (e *Engine) Connect(_ context.Context, id string) (*Sandbox, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s, ok := e.sandboxes[id]; ok {
+		return s, nil
+	}
+	return nil, fmt.Errorf("sandbox: connect to %q: %w", id, ErrNotFound)
+}
+
+// List describes the live sandboxes, oldest first.
+func (e *Engine) List(_ context.Context) ([]Info, error) {
+	infos := []Info{}
+	for _, s := range e.live() {
+		infos = append(infos, s.Info())
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return a.StartedAt.Compare(b.StartedAt) })
+	return infos, nil
+}
+
+func (e *Engine) live() []*Sandbox {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]*Sandbox, 0, len(e.sandboxes))
+	for _, s := range e.sandboxes {
+		out = append(out, s)
+	}
+	return out
+}
+
+func (e *Engine) forget(s *Sandbox) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sandboxes[s.id] == s {
+		delete(e.sandboxes, s.id)
+	}
+}
+
+// KernelSpecs lists the kernels that contexts can be created for, by name.
+func (e *Engine) KernelSpecs(ctx context.Context) ([]messaging.KernelSpec, error) {
+	specs, err := e.backend.KernelSpecs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: list kernels: %w", err)
+	}
+	return specs, nil
+}
+
+// kernelFor is the kernelspec of a language: the one named so, or else the first that runs it.
+func (e *Engine) kernelFor(ctx context.Context, language string) (string, error) {
+	if language == "python" {
+		return "python3", nil
+	}
+	specs, err := e.backend.KernelSpecs(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, spec := range specs {
+		if strings.EqualFold(spec.Name, language) {
+			return spec.Name, nil
+		}
+	}
+	for _, spec := range specs {
+		if strings.EqualFold(spec.Language, language) {
+			return spec.Name, nil
+		}
+	}
+	return language, nil // the backend says what is installed and where it looked
+}
+
+// Close kills every sandbox, ends the backend and waits for its goroutines. It is idempotent.
+func (e *Engine) Close(ctx context.Context) error {
+	e.mu.Lock()
+	already := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if already {
+		return nil
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, s := range e.live() {
+		wg.Go(func() {
+			if err := s.Kill(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := e.backend.Close(); err != nil {
+		errs = append(errs, fmt.Errorf("sandbox: close: %w", err))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,95 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Facts about sandboxes and runs. They come wrapped; ask with errors.Is. A kernel that died is kernel.ErrDead, with a
+// *backends.ExitError when its exit was seen; a kernel that could not start is a *backends.StartError.
+var (
+	ErrNotFound       = backends.ErrNotFound
+	ErrTimeout        = errors.New("run timed out")
+	ErrKilled         = errors.New("sandbox was killed")
+	ErrClosed         = errors.New("engine is closed")
+	ErrRemoved        = errors.New("context was removed")
+	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
+	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +
+		"run it after the first call has returned, or on another context")
+	ErrTooLarge = errors.New("file is too large to read at once: use Open")
+)
+
+// TimeoutStep is a step of the ladder that ends a run whose time is over.
+type TimeoutStep string
+
+// The steps, in order: each is taken when the one before did not end the run.
+const (
+	StepInterrupt TimeoutStep = "interrupt"        // at the timeout
+	StepAgain     TimeoutStep = "second interrupt" // 1 s later
+	StepRestart   TimeoutStep = "restart"          // another 1 s later: the kernel did not answer
+)
+
+// TimeoutError says that a run's time was over and what ended it. It is ErrTimeout.
+type TimeoutError struct {
+	Timeout       time.Duration
+	Step          TimeoutStep // the one that ended the run
+	VariablesLost bool        // the session's variables are gone
+	Err           error       // what the last step failed with; nil normally
+}
+
+func (e *TimeoutError) Error() string {
+	fate := "its variables are kept"
+	if e.VariablesLost {
+		fate = "its variables are lost"
+	}
+	msg := fmt.Sprintf("run timed out after %v: ended by %s, %s", e.Timeout, e.Step, fate)
+	if e.Err != nil {
+		msg += ": " + e.Err.Error()
+	}
+	return msg
+}
+
+// Is makes errors.Is(err, ErrTimeout) true.
+func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// ExecutionError is an exception of the code: data, until Execution.Err makes it an error.
+type ExecutionError struct {
+	Name      string `json:"name"`
+	Value     string `json:"value"`
+	Traceback string `json:"traceback"` // lines joined by "\n", with the kernel's ANSI colours
+}
+
+func (e *ExecutionError) Error() string {
+	if e.Value == "" {
+		return e.Name
+	}
+	return e.Name + ": " + e.Value
+}
+
+// PlainTraceback is the traceback without colours.
+func (e *ExecutionError) PlainTraceback() string { return stripANSI(e.Traceback) }
+
+// stripANSI removes escape sequences of the CSI kind, which is what tracebacks hold.
+func stripANSI(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := 0; i < len(s); {
+		if s[i] == '\x1b' && i+1 < len(s) && s[i+1] == '[' {
+			j := i + 2
+			for j < len(s) && (s[j] < 0x40 || s[j] > 0x7e) {
+				j++
+			}
+			i = min(j+1, len(s))
+			continue
+		}
+		b.WriteByte(s[i])
+		i++
+	}
+	return b.String()
+}

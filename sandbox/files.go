@@ -1,0 +1,129 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// MaxRead is the size of the largest file that Read returns at once, bytes.
+const MaxRead = 1 << 30
+
+// Files is a sandbox's workspace. Names are relative to it; a leading "/" or "/home/user/" means the workspace
+// too. Nothing outside it can be reached. Errors wrap fs.ErrNotExist, fs.ErrExist, backends.ErrInvalidName,
+// backends.ErrOutside, backends.ErrNotRegular, ErrKilled.
+type Files struct {
+	sandbox *Sandbox
+	fs      backends.FileSystem
+}
+
+// FileInfo describes an entry of the workspace.
+type FileInfo = backends.FileInfo
+
+// File is a name and its contents, for WriteAll.
+type File struct {
+	Name string
+	Data io.Reader
+}
+
+// Write stores a file, making its folders; one that is there is replaced at once or, on an error, left as it was.
+func (f *Files) Write(ctx context.Context, name string, data []byte) error {
+	_, err := f.WriteFrom(ctx, name, bytes.NewReader(data))
+	return err
+}
+
+// WriteString is Write.
+func (f *Files) WriteString(ctx context.Context, name, text string) error {
+	_, err := f.WriteFrom(ctx, name, strings.NewReader(text))
+	return err
+}
+
+// WriteFrom is Write from a stream; it returns the size.
+func (f *Files) WriteFrom(ctx context.Context, name string, r io.Reader) (int64, error) {
+	n, err := f.fs.Write(ctx, name, r)
+	return n, f.wrap("write", name, err)
+}
+
+// WriteAll stores several files and stops at the first error.
+func (f *Files) WriteAll(ctx context.Context, files ...File) error {
+	for _, file := range files {
+		if _, err := f.WriteFrom(ctx, file.Name, file.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Read returns a file's contents. One larger than MaxRead is ErrTooLarge.
+func (f *Files) Read(ctx context.Context, name string) ([]byte, error) {
+	r, err := f.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, MaxRead+1))
+	if err == nil && len(data) > MaxRead {
+		data, err = nil, ErrTooLarge
+	}
+	return data, f.wrap("read", name, errors.Join(err, r.Close()))
+}
+
+// ReadString is Read.
+func (f *Files) ReadString(ctx context.Context, name string) (string, error) {
+	data, err := f.Read(ctx, name)
+	return string(data), err
+}
+
+// Open opens a regular file for reading. The caller closes it.
+func (f *Files) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	r, err := f.fs.Open(ctx, name)
+	return r, f.wrap("open", name, err)
+}
+
+// List lists a folder, by name; "" is the workspace.
+func (f *Files) List(ctx context.Context, name string) ([]FileInfo, error) {
+	infos, err := f.fs.List(ctx, name)
+	return infos, f.wrap("list", name, err)
+}
+
+// Exists reports whether there is anything of that name.
+func (f *Files) Exists(ctx context.Context, name string) (bool, error) {
+	_, err := f.fs.Stat(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) && f.sandbox.life.Err() == nil {
+		return false, nil
+	}
+	return err == nil, f.wrap("look for", name, err)
+}
+
+// Info describes an entry, a link itself rather than what it leads to.
+func (f *Files) Info(ctx context.Context, name string) (FileInfo, error) {
+	info, err := f.fs.Stat(ctx, name)
+	return info, f.wrap("info", name, err)
+}
+
+// MakeDir makes a folder and its parents; one that is there is no error.
+func (f *Files) MakeDir(ctx context.Context, name string) error {
+	return f.wrap("make folder", name, f.fs.MakeDir(ctx, name))
+}
+
+// Rename moves a file or folder, making the folders of the new name.
+func (f *Files) Rename(ctx context.Context, oldName, newName string) error {
+	return f.wrap("rename", oldName, f.fs.Rename(ctx, oldName, newName))
+}
+
+// Remove removes a file, or a folder with all that is in it.
+func (f *Files) Remove(ctx context.Context, name string) error {
+	return f.wrap("remove", name, f.fs.Remove(ctx, name))
+}
+
+func (f *Files) wrap(act, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sandbox: %s %q: %w", act, name, f.sandbox.reason(err))
+}

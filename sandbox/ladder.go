@@ -1,0 +1,118 @@
+package sandbox
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+)
+
+// stepPause is the time between the steps of a ladder.
+const stepPause = time.Second
+
+// ladder ends a run whose time is over: interrupt, interrupt again, restart the kernel. It has no goroutine of its
+// own; its steps run on timers.
+type ladder struct {
+	context *Context
+	timeout time.Duration
+
+	mu         sync.Mutex
+	execution  *kernel.Execution
+	timer      *time.Timer
+	started    time.Time
+	step       TimeoutStep   // taken last; empty while there is time
+	restarting chan struct{} // closed when the restart is done
+	restartErr error
+	stopped    bool
+}
+
+func newLadder(c *Context, timeout time.Duration) *ladder {
+	return &ladder{context: c, timeout: timeout}
+}
+
+// start begins to count. The kernel's connection calls it when the kernel starts the run.
+func (l *ladder) start() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.started = time.Now()
+	if l.timeout != NoTimeout && !l.stopped {
+		l.timer = time.AfterFunc(l.timeout, l.climb)
+	}
+}
+
+// watch names the run that the steps are for.
+func (l *ladder) watch(e *kernel.Execution) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.execution = e
+}
+
+// climb takes the next step.
+func (l *ladder) climb() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+	if l.execution == nil { // a timeout shorter than the call that starts the run
+		l.timer = time.AfterFunc(time.Millisecond, l.climb)
+		return
+	}
+	switch l.step {
+	case "":
+		l.step = StepInterrupt
+	case StepInterrupt:
+		l.step = StepAgain
+	default:
+		l.step = StepRestart
+		l.restarting = make(chan struct{})
+		go l.restart()
+		return
+	}
+	l.timer = time.AfterFunc(stepPause, l.climb)
+	// Not under our lock: the execution calls start under its own.
+	go l.execution.Interrupt()
+}
+
+// restart is the last step.
+func (l *ladder) restart() {
+	defer close(l.restarting)
+	ctx, cancel := context.WithTimeout(context.Background(), l.context.sandbox.engine.config.StartTimeout)
+	defer cancel()
+	err := l.context.restartKernel(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.restartErr = err
+}
+
+// stop ends the ladder because the run is over, waits for a restart under way, and tells how the run was ended; nil
+// when its time was not over.
+func (l *ladder) stop() *TimeoutError {
+	l.mu.Lock()
+	l.stopped = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	restarting := l.restarting
+	l.mu.Unlock()
+	if restarting != nil {
+		<-restarting
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.step == "" {
+		return nil
+	}
+	return &TimeoutError{Timeout: l.timeout, Step: l.step, VariablesLost: l.step == StepRestart, Err: l.restartErr}
+}
+
+// elapsed is the time since the kernel started the run; 0 when it did not.
+func (l *ladder) elapsed() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.started.IsZero() {
+		return 0
+	}
+	return time.Since(l.started)
+}

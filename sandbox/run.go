@@ -1,0 +1,288 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// NoTimeout is a Timeout or TimeToLive without end.
+const NoTimeout time.Duration = math.MaxInt64
+
+// DefaultMaxOutput is RunOptions.MaxOutput when that is 0.
+const DefaultMaxOutput = 64 << 20
+
+// RunOptions of RunCode and StartCode. Nil and zero fields are the defaults.
+type RunOptions struct {
+	Context  *Context          // where to run; the default context of Language
+	Language string            // "python"; not together with Context
+	Env      map[string]string // for this run only; Python kernels
+	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none
+	Silent   bool              // not in the history, no execution count, no value
+
+	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
+	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
+	OnStdout func(OutputMessage)
+	OnStderr func(OutputMessage)
+	OnResult func(*Result) // figures arrive while the code runs; fires again when a display is updated
+	OnError  func(*ExecutionError)
+	OnClear  func() // clear_output: what was shown so far is to be replaced
+	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
+	// with EOFError in the code.
+	OnInput func(prompt string, password bool) (string, error)
+
+	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
+	// Callbacks see what does not fit as well.
+	MaxOutput int64
+}
+
+// Run is a run of code under way. The caller reads it with Next until io.EOF, or calls Wait or Close; the
+// context's next run waits for that. One goroutine at a time may use it.
+type Run struct {
+	context   *Context
+	execution *kernel.Execution
+	opts      RunOptions
+	ladder    *ladder
+	meter     backends.Meter
+	fold      *fold
+	pending   []Output
+	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
+	finished  bool
+	err       error // how the run ended; io.EOF as runs do
+}
+
+func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
+	var out RunOptions
+	if o != nil {
+		out = *o
+	}
+	if out.Timeout < 0 {
+		return out, fmt.Errorf("timeout is %v: use a positive one, 0 for the default, or NoTimeout", out.Timeout)
+	}
+	if out.Timeout == 0 {
+		out.Timeout = sandbox.engine.config.DefaultTimeout
+	}
+	if out.MaxOutput < 0 {
+		return out, fmt.Errorf("max output is %d: use a positive number of bytes, or 0 for the default", out.MaxOutput)
+	}
+	if out.MaxOutput == 0 {
+		out.MaxOutput = DefaultMaxOutput
+	}
+	if out.Context != nil && out.Language != "" {
+		return out, errors.New("only one of Context and Language can be given")
+	}
+	if out.Context != nil && out.Context.sandbox != sandbox {
+		return out, ErrForeignContext
+	}
+	return out, checkEnv(out.Env)
+}
+
+// RunCode runs code and waits for its end. What the code raised is in Execution.Error. The error says what kept
+// the code from running to its end: a *TimeoutError, the cause of ctx when it was cancelled (the code is
+// interrupted then), kernel.ErrDead, ErrKilled. The Execution is never nil and holds all output until then.
+func (s *Sandbox) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
+	run, err := s.StartCode(ctx, code, opts)
+	if err != nil {
+		return newFold(0).execution, err
+	}
+	run.goroutine = goroutineID()
+	defer func() { _ = run.Close() }()          // for a callback that panics: the context must not stay taken
+	return run.Wait(context.WithoutCancel(ctx)) // the run ends by itself when ctx does
+}
+
+// StartCode starts code and returns without waiting for it, except for its turn: runs of a context follow one another.
+// ctx bounds that wait, and then the run.
+func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) (*Run, error) {
+	o, err := opts.check(s)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: run: %w", err)
+	}
+	c := o.Context
+	if c == nil {
+		if c, err = s.defaultContext(ctx, o.Language); err != nil {
+			return nil, fmt.Errorf("sandbox: run: %w", err)
+		}
+	}
+	run, err := c.start(ctx, code, o)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: run: %w", s.reason(err))
+	}
+	return run, nil
+}
+
+// start sends code when its turn has come.
+func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run, error) {
+	if len(opts.Env) > 0 && !c.isPython() {
+		return nil, fmt.Errorf("%w: Env for one run with kernel %q; set it when the context is created", backends.ErrUnsupported, c.kernelName)
+	}
+	if err := c.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	k, err := c.liveKernel(ctx)
+	if err != nil {
+		c.passTurn()
+		return nil, err
+	}
+	run := &Run{context: c, opts: opts, fold: newFold(opts.MaxOutput)}
+	run.ladder = newLadder(c, opts.Timeout)
+	if run.meter, err = k.Process().Meter(ctx); err != nil {
+		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below
+	}
+	request := &messaging.ExecuteRequest{
+		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, StopOnError: true, AllowStdin: opts.OnInput != nil,
+	}
+	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
+		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start,
+	})
+	if err != nil {
+		run.stopMeter(ctx)
+		c.passTurn()
+		return nil, err
+	}
+	run.ladder.watch(run.execution)
+	return run, nil
+}
+
+// runMetadata carries the run's environment to our kernel launcher, as one JSON value.
+func runMetadata(env map[string]string) messaging.MIMEBundle {
+	if len(env) == 0 {
+		return nil
+	}
+	raw, err := json.Marshal(map[string]any{"env": env})
+	if err != nil { // strings always marshal
+		return nil
+	}
+	return messaging.MIMEBundle{"ds_sandbox": raw}
+}
+
+// Next returns what the run does next and calls the callback for it; ctx bounds this wait only. After the last it
+// returns io.EOF when the run ended as runs do, however the code fared, and else RunCode's error.
+func (r *Run) Next(ctx context.Context) (Output, error) {
+	for len(r.pending) == 0 {
+		if r.finished {
+			return nil, r.err
+		}
+		event, err := r.execution.Next(ctx)
+		switch {
+		case err == nil:
+			if request, ok := event.Content.(*messaging.InputRequest); ok {
+				r.answer(ctx, request)
+			} else {
+				r.pending = r.fold.add(event)
+			}
+		case err == context.Cause(ctx): //nolint:errorlint // identity: the run's own errors are wrapped
+			return nil, err
+		default:
+			r.finish(err)
+		}
+	}
+	out := r.pending[0]
+	r.pending = r.pending[1:]
+	r.call(out)
+	return out, nil
+}
+
+// call runs the callback of an output.
+func (r *Run) call(out Output) {
+	defer r.context.enterCallback(r.goroutine)()
+	switch o := out.(type) {
+	case *OutputMessage:
+		if f := r.opts.OnStdout; f != nil && !o.Stderr {
+			f(*o)
+		}
+		if f := r.opts.OnStderr; f != nil && o.Stderr {
+			f(*o)
+		}
+	case *Result:
+		if r.opts.OnResult != nil {
+			r.opts.OnResult(o)
+		}
+	case *ExecutionError:
+		if r.opts.OnError != nil {
+			r.opts.OnError(o)
+		}
+	case *Cleared:
+		if r.opts.OnClear != nil {
+			r.opts.OnClear()
+		}
+	}
+}
+
+// answer gives the code the line it asks for.
+func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
+	leave := r.context.enterCallback(r.goroutine)
+	value, err := r.opts.OnInput(request.Prompt, request.Password)
+	leave()
+	if err != nil {
+		value = messaging.EndOfInput
+	}
+	// An answer that can't be sent means that the run is ending, which Next tells.
+	if err := r.execution.Reply(ctx, value); err != nil && !errors.Is(err, kernel.ErrNoInput) {
+		r.context.sandbox.engine.config.Logger.Debug("answer input", "error", err)
+	}
+}
+
+// finish settles how the run ended and passes the turn on.
+func (r *Run) finish(err error) {
+	r.finished = true
+	timedOut := r.ladder.stop() // waits for a restart under way
+	usage := Usage{Wall: r.ladder.elapsed(), Usage: r.stopMeter(context.Background())}
+	reply, _ := r.execution.Wait(context.Background())
+	if reply != nil {
+		r.pending = r.fold.reply(reply)
+	}
+	r.fold.execution.Usage = usage
+	switch {
+	case timedOut != nil:
+		err = fmt.Errorf("sandbox: run: %w", timedOut)
+	case !errors.Is(err, io.EOF):
+		r.context.noteDeath(err)
+		err = fmt.Errorf("sandbox: run: %w", r.context.sandbox.reason(err))
+	}
+	r.err = err
+	r.context.passTurn()
+}
+
+func (r *Run) stopMeter(ctx context.Context) backends.Usage {
+	if r.meter == nil {
+		return backends.Usage{}
+	}
+	usage, err := r.meter.Stop(ctx)
+	if err != nil {
+		r.context.sandbox.engine.config.Logger.Debug("meter run", "error", err)
+	}
+	return usage
+}
+
+// Wait reads to the end and returns everything, as RunCode does; ctx bounds this wait only.
+func (r *Run) Wait(ctx context.Context) (*Execution, error) {
+	for {
+		if _, err := r.Next(ctx); err != nil {
+			if r.finished && errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return r.fold.execution, err
+		}
+	}
+}
+
+// Interrupt stops the code as Ctrl-C does: it raises KeyboardInterrupt. It returns at once.
+func (r *Run) Interrupt() { r.execution.Interrupt() }
+
+// Close interrupts the run if it is under way, drops its output and waits for its end.
+func (r *Run) Close() error {
+	if !r.finished {
+		_ = r.execution.Close()
+		r.finish(io.EOF)
+	}
+	r.pending = nil
+	return nil
+}

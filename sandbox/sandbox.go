@@ -1,0 +1,289 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Sandbox is an isolated place: a workspace folder and the contexts that run in it. The caller ends it with Kill;
+// otherwise its time to live, its Engine or the end of the program does.
+type Sandbox struct {
+	engine   *Engine
+	id       string
+	instance backends.Instance
+	metadata map[string]string
+	started  time.Time
+	creating *semaphore.Weighted // held while a default context is made
+
+	life context.Context // ends with the sandbox; its cause is ErrKilled
+	end  context.CancelCauseFunc
+
+	mu       sync.Mutex
+	contexts []*Context          // in the order of their creation
+	defaults map[string]*Context // by language
+	expiry   *time.Timer
+	expires  time.Time
+	killed   chan struct{} // closed when Kill has ended everything; nil until it begins
+	killErr  error
+}
+
+// Options of Create. Nil and zero fields are the defaults.
+type Options struct {
+	ID         string            // ^[a-z0-9]+$; a random one
+	Language   string            // of the context that is ready when Create returns; "python"
+	Env        map[string]string // of everything that runs in the sandbox
+	TimeToLive time.Duration     // until the sandbox kills itself; Config.DefaultTimeToLive. NoTimeout is none
+	Metadata   map[string]string // for the caller's own use; see Info
+}
+
+// Info describes a sandbox.
+type Info struct {
+	ID        string            `json:"id"`
+	Backend   string            `json:"backend"`
+	Workspace string            `json:"workspace"` // as the code sees it
+	StartedAt time.Time         `json:"started_at"`
+	ExpiresAt time.Time         `json:"expires_at"` // zero when it lives until it is killed
+	Metadata  map[string]string `json:"metadata,omitempty"`
+}
+
+// Create makes a sandbox with a workspace and a ready Python context on the default engine, see Default.
+// Errors say what is missing and what to do.
+func Create(ctx context.Context, opts *Options) (*Sandbox, error) {
+	engine, err := Default(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Create(ctx, opts)
+}
+
+func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) {
+	if err := checkEnv(opts.Env); err != nil {
+		return nil, err
+	}
+	ttl := opts.TimeToLive
+	if ttl < 0 {
+		return nil, fmt.Errorf("time to live is %v: use a positive one, 0 for the default, or NoTimeout", ttl)
+	}
+	if ttl == 0 {
+		ttl = e.config.DefaultTimeToLive
+	}
+	instance, err := e.backend.Create(ctx, backends.Spec{ID: opts.ID, Env: opts.Env})
+	if err != nil {
+		return nil, err
+	}
+	s := &Sandbox{
+		engine: e, id: opts.ID, instance: instance, metadata: opts.Metadata, started: time.Now(),
+		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
+	}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	if _, err := s.defaultContext(ctx, opts.Language); err != nil {
+		err = s.reason(err)
+		return nil, errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
+	}
+	s.SetTimeToLive(ttl)
+	return s, nil
+}
+
+// ID is the sandbox's name in its engine.
+func (s *Sandbox) ID() string { return s.id }
+
+// Info describes the sandbox.
+func (s *Sandbox) Info() Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Info{
+		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), StartedAt: s.started,
+		ExpiresAt: s.expires, Metadata: s.metadata,
+	}
+}
+
+// SetTimeToLive lets the sandbox kill itself d from now, instead of when it would have; NoTimeout lets it live.
+func (s *Sandbox) SetTimeToLive(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	s.expiry, s.expires = nil, time.Time{}
+	if d == NoTimeout || s.killed != nil {
+		return
+	}
+	s.expires = time.Now().Add(d)
+	s.expiry = time.AfterFunc(d, func() {
+		if err := s.Kill(context.Background()); err != nil {
+			s.engine.config.Logger.Warn("kill expired sandbox", "sandbox", s.id, "error", err)
+		}
+	})
+}
+
+// Files is the workspace.
+func (s *Sandbox) Files() *Files { return &Files{sandbox: s, fs: s.instance.Files()} }
+
+// CreateContext starts another interpreter. Errors: *backends.SpecNotFoundError, *backends.StartError, ErrKilled.
+func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Context, error) {
+	var o ContextOptions
+	if opts != nil {
+		o = *opts
+	}
+	c, err := s.newContext(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: create context: %w", s.reason(err))
+	}
+	return c, nil
+}
+
+func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context, error) {
+	if err := context.Cause(s.life); err != nil {
+		return nil, err
+	}
+	if err := checkEnv(opts.Env); err != nil {
+		return nil, err
+	}
+	language := normalLanguage(opts.Language)
+	name, err := s.engine.kernelFor(ctx, language)
+	if err != nil {
+		return nil, err
+	}
+	c := &Context{
+		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: language, kernelName: name, dir: opts.Dir,
+		turn: semaphore.NewWeighted(1),
+	}
+	if err := c.startKernel(ctx, opts.Env); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	killed := s.killed != nil
+	if !killed {
+		s.contexts = append(s.contexts, c)
+	}
+	s.mu.Unlock()
+	if killed {
+		return nil, errors.Join(ErrKilled, c.current().Shutdown(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+// defaultContext is the context of runs that name none; it is made at its first use.
+func (s *Sandbox) defaultContext(ctx context.Context, language string) (*Context, error) {
+	language = normalLanguage(language)
+	if c := s.knownDefault(language); c != nil {
+		return c, nil
+	}
+	if err := s.creating.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer s.creating.Release(1)
+	if c := s.knownDefault(language); c != nil {
+		return c, nil
+	}
+	c, err := s.newContext(ctx, ContextOptions{Language: language})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.defaults[language] = c
+	return c, nil
+}
+
+func (s *Sandbox) knownDefault(language string) *Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.defaults[language]
+}
+
+// DefaultContext is the context of runs that name none, of the language given to Create; it is nil after its removal.
+func (s *Sandbox) DefaultContext() *Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.contexts {
+		if s.defaults[c.language] == c {
+			return c
+		}
+	}
+	return nil
+}
+
+// Contexts lists the contexts in the order of their creation, the default one among them.
+func (s *Sandbox) Contexts() []*Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.contexts)
+}
+
+// Context finds a context by its id. Error: ErrNotFound.
+func (s *Sandbox) Context(id string) (*Context, error) {
+	for _, c := range s.Contexts() {
+		if c.id == id {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("sandbox: context %q: %w", id, ErrNotFound)
+}
+
+// forget takes a removed context off the lists.
+func (s *Sandbox) forget(c *Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.contexts = slices.DeleteFunc(s.contexts, func(other *Context) bool { return other == c })
+	if s.defaults[c.language] == c {
+		delete(s.defaults, c.language)
+	}
+}
+
+// reason prefers the end of the sandbox as the reason of an error.
+func (s *Sandbox) reason(err error) error {
+	if s.life.Err() != nil && err != nil {
+		return ErrKilled
+	}
+	return err
+}
+
+// Kill ends every process that was started in the sandbox and removes its workspace. Runs under way and later calls end
+// with ErrKilled. It is idempotent; when several call it, all wait for the end.
+func (s *Sandbox) Kill(ctx context.Context) error {
+	s.mu.Lock()
+	first := s.killed == nil
+	if first {
+		s.killed = make(chan struct{})
+		if s.expiry != nil {
+			s.expiry.Stop()
+		}
+	}
+	contexts := s.contexts
+	s.mu.Unlock()
+	if first {
+		s.end(ErrKilled)
+		go s.destroy(context.WithoutCancel(ctx), contexts)
+	}
+	select {
+	case <-s.killed:
+		return s.killErr
+	case <-ctx.Done():
+		return fmt.Errorf("sandbox: kill %s: still ending: %w", s.id, context.Cause(ctx))
+	}
+}
+
+// destroy does what Kill promises.
+func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
+	defer close(s.killed)
+	if err := s.instance.Destroy(ctx); err != nil {
+		s.killErr = fmt.Errorf("sandbox: kill %s: %w", s.id, err)
+	}
+	for _, c := range contexts {
+		if err := c.current().Shutdown(ctx); err != nil {
+			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
+		}
+	}
+	s.engine.forget(s)
+}
