@@ -1,0 +1,94 @@
+# What a person or CI does with a checkout. Go and make are enough; Python is found or made by `ds-sandbox setup`.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BINARY    := bin/ds-sandbox
+CACHE     := $(CURDIR)/.cache
+PACKAGES  ?= ./...
+FUZZTIME  ?= 20s
+OUT       ?= out
+
+# Pinned tools, built into the checkout.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
+
+# The race detector needs a C compiler; without one the tests still run.
+RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
+
+# Tests have an environment of their own, so that they neither use nor change the one of the person who runs them.
+TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
+
+# Sets $python to the tests' interpreter, and DS_SANDBOX_TEST_PYTHONS to all that kernels are tested on.
+define pythons
+python=$$($(TEST_ENV) $(BINARY) setup --managed --tests --quiet) || exit 1; \
+if [ -z "$${DS_SANDBOX_TEST_PYTHONS:-}" ]; then \
+	DS_SANDBOX_TEST_PYTHONS=$$python; \
+	if [ "$$python" != /usr/bin/python3 ] && /usr/bin/python3 -I -c 'import ipykernel' 2>/dev/null; then \
+		DS_SANDBOX_TEST_PYTHONS=$$python:/usr/bin/python3; \
+	fi; \
+fi; \
+export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check race fuzz integration cover lint fmt bench setup test-setup build clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the binary, bin/ds-sandbox
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/ds-sandbox
+
+setup: build ## find or make the Python that sandboxes run on
+	$(BINARY) setup
+
+run: setup ## a real analysis in a sandbox: live output, a table, and a chart saved in out/
+	@mkdir -p '$(OUT)'
+	go run -buildvcs=false ./examples/analysis '$(OUT)'
+
+test-setup: build
+	$(TEST_ENV) $(BINARY) setup --managed --tests
+
+test: test-setup ## every test, on each Python there is
+	@$(pythons); failed=0; \
+	$(TEST_ENV) go test $(RACE) -timeout 15m $(PACKAGES) || failed=1; \
+	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests || failed=1; \
+	exit $$failed
+
+check: lint test ## what CI runs
+
+race: test-setup ## every Go test five times over, for what happens rarely
+	@$(pythons); $(TEST_ENV) go test -race -count=5 -timeout 60m $(PACKAGES)
+
+integration: test-setup ## only the packages that start real kernels, never from the cache
+	@$(pythons); $(TEST_ENV) go test $(RACE) -count=1 -timeout 15m ./agent/... ./backends/... ./sandbox/... ./cmd/... ./examples/...
+
+fuzz: ## each fuzz test for FUZZTIME (20s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do \
+		echo "== $${file%/*} $${func#func }"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
+	done
+
+cover: test-setup ## coverage over all packages, as .cache/cover.html
+	@$(pythons); \
+	$(TEST_ENV) go test -timeout 15m -coverpkg=./... -coverprofile='$(CACHE)/cover.out' $(PACKAGES) && \
+	go tool cover -html='$(CACHE)/cover.out' -o '$(CACHE)/cover.html' && \
+	go tool cover -func='$(CACHE)/cover.out' | tail -1
+
+lint: test-setup $(GOLANGCI) ## Go and Python linters, formatting included
+	'$(GOLANGCI)' run
+	@$(pythons) >/dev/null; "$$python" -m ruff check . && "$$python" -m ruff format --check .
+
+fmt: test-setup $(GOLANGCI) ## format Go and Python
+	'$(GOLANGCI)' fmt
+	@$(pythons) >/dev/null; "$$python" -m ruff check --fix . ; "$$python" -m ruff format .
+
+bench: test-setup ## measure, beside jupyter_client and nbclient
+	@$(pythons) >/dev/null; DS_SANDBOX_PYTHON="$$python" go run -buildvcs=false ./bench
+
+clean: ## remove what was built, and the tests' environment
+	rm -rf bin out .cache
+
+$(GOLANGCI):
+	@mkdir -p '$(@D)'
+	GOBIN='$(@D)' go install -trimpath github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv '$(@D)/golangci-lint' '$@'
