@@ -2,12 +2,15 @@ package pyenv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 )
@@ -17,9 +20,16 @@ import (
 
 // remembered is a cached answer.
 type remembered struct {
-	Stamps map[string]int64 `json:"stamps"` // modification times by path
-	Python *agent.Python    `json:"python"`
+	Probe  int               `json:"probe"`  // probeVersion at the time
+	Stamps map[string]string `json:"stamps"` // state of the files it depends on, by path
+	Python *agent.Python     `json:"python"`
 }
+
+// probeVersion rises when agent.Probe asks more than before: older answers lack it.
+const probeVersion = 1
+
+// maxRemembered bounds the answers that are kept; the oldest go.
+const maxRemembered = 64
 
 // probe asks an interpreter about itself, or the cache.
 func probe(ctx context.Context, path string) (*agent.Python, error) {
@@ -80,7 +90,7 @@ func recall(file string) *agent.Python {
 		return nil
 	}
 	var r remembered
-	if json.Unmarshal(data, &r) != nil || r.Python == nil || len(r.Stamps) == 0 {
+	if json.Unmarshal(data, &r) != nil || r.Python == nil || r.Probe != probeVersion || len(r.Stamps) == 0 {
 		return nil
 	}
 	for path, was := range r.Stamps {
@@ -96,14 +106,19 @@ func remember(file, path string, p *agent.Python) {
 	if file == "" || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
 		return
 	}
-	r := remembered{Stamps: make(map[string]int64), Python: p}
-	for _, path := range append([]string{path, p.Executable}, p.SiteDirs...) {
-		r.Stamps[path] = stamp(path)
+	r := remembered{Probe: probeVersion, Stamps: make(map[string]string), Python: p}
+	depends := append([]string{path, p.Executable, filepath.Join(p.Prefix, "pyvenv.cfg")}, p.SiteDirs...)
+	if isScript(path) {
+		depends = append(depends, versionFiles()...)
+	}
+	for _, name := range depends {
+		r.Stamps[name] = stamp(name)
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return
 	}
+	prune(filepath.Dir(file))
 	temporary, err := os.CreateTemp(filepath.Dir(file), "python-*.tmp")
 	if err != nil {
 		return
@@ -114,13 +129,56 @@ func remember(file, path string, p *agent.Python) {
 	}
 }
 
-// stamp is a file's modification time; 0 when it is absent.
-func stamp(path string) int64 {
+// prune makes room for one more answer.
+func prune(dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "python-*"))
+	if err != nil || len(files) < maxRemembered {
+		return
+	}
+	age := func(name string) int64 {
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0
+		}
+		return info.ModTime().UnixNano()
+	}
+	slices.SortFunc(files, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
+	for _, name := range files[:len(files)-maxRemembered+1] {
+		_ = os.Remove(name)
+	}
+}
+
+// versionFiles are the files by which version managers choose what a shim starts: in the current folder and those above
+// it, and the person's own.
+func versionFiles() []string {
+	var files []string
+	if dir, err := os.Getwd(); err == nil {
+		for {
+			files = append(files, filepath.Join(dir, ".python-version"), filepath.Join(dir, ".tool-versions"))
+			if dir == filepath.Dir(dir) {
+				break
+			}
+			dir = filepath.Dir(dir)
+		}
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return files
+	}
+	root := os.Getenv("PYENV_ROOT")
+	if root == "" {
+		root = filepath.Join(home, ".pyenv")
+	}
+	return append(files, filepath.Join(root, "version"), filepath.Join(home, ".tool-versions"))
+}
+
+// stamp is a file's state; it changes when the file is replaced, written or removed.
+func stamp(path string) string {
 	info, err := os.Stat(path)
 	if err != nil {
-		return 0
+		return "absent"
 	}
-	return info.ModTime().UnixNano()
+	return strconv.FormatInt(info.ModTime().UnixNano(), 36) + "/" + strconv.FormatInt(info.Size(), 36)
 }
 
 // fontCache is the folder with matplotlib's font list for an interpreter.

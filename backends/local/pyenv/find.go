@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
+	"github.com/ds-sandbox/ds-sandbox/images"
 )
 
 // Options of Find and Setup. Zero fields are the defaults.
@@ -33,11 +35,12 @@ type NotFoundError struct {
 	Tried []Attempt
 }
 
-// Attempt is one candidate and what is wrong with it.
+// Attempt is one candidate and what came of it.
 type Attempt struct {
 	Source string // why it was a candidate
 	Path   string
-	Err    error
+	Python *agent.Python // nil when Err is set
+	Err    error         // what is wrong with it
 }
 
 func (e *NotFoundError) Error() string {
@@ -51,7 +54,7 @@ func (e *NotFoundError) Error() string {
 		fmt.Fprintf(&b, "\n  %s, %s: %v", a.Path, a.Source, a.Err)
 	}
 	if e.Asked {
-		fmt.Fprintf(&b, "\ninstall ipykernel there, or choose another Python with --python or DS_SANDBOX_PYTHON")
+		b.WriteString("\ninstall ipykernel there (python -m pip install ipykernel), or choose another Python with --python or DS_SANDBOX_PYTHON")
 	} else {
 		b.WriteString("\nrun `ds-sandbox setup` to make one, or name yours with --python or DS_SANDBOX_PYTHON")
 	}
@@ -61,16 +64,62 @@ func (e *NotFoundError) Error() string {
 // Is makes errors.Is(err, ErrNotFound) true.
 func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
-// errNoKernel says what a Python lacks.
-var errNoKernel = errors.New("has no ipykernel")
+// What a Python lacks.
+var (
+	errNoKernel = errors.New("has no ipykernel")
+	errBroken   = errors.New("its setup was broken off: `ds-sandbox setup` mends it")
+)
+
+// oldestUsable is the oldest Python 3 that our part of the code runs on.
+const oldestUsable = 9
 
 // candidate is a Python that may do.
 type candidate struct {
 	source, path string
+	marker       string // file that says that the environment is complete; empty when none is needed
+}
+
+// check asks a candidate about itself; an error says why it does not do.
+func (c *candidate) check(ctx context.Context) (*agent.Python, error) {
+	if c.marker != "" {
+		if _, err := os.Stat(c.marker); err != nil {
+			return nil, errBroken
+		}
+	}
+	p, err := probe(ctx, c.path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !atLeast(p.Version, oldestUsable):
+		return nil, fmt.Errorf("is Python %s: 3.%d or later is needed", p.Version, oldestUsable)
+	case !p.HasKernel():
+		return nil, errNoKernel
+	}
+	return p, nil
+}
+
+// atLeast reports whether a version is 3.minor or later.
+func atLeast(version string, minor int) bool {
+	major, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	x, err := strconv.Atoi(major)
+	y, err2 := strconv.Atoi(second)
+	return err == nil && err2 == nil && (x > 3 || x == 3 && y >= minor)
+}
+
+// Missing lists what of the pinned list an interpreter does not have, whatever its version.
+func Missing(p *agent.Python) []string {
+	var missing []string
+	for _, name := range packageNames(images.Requirements) {
+		if p.Packages[name] == "" {
+			missing = append(missing, name)
+		}
+	}
+	return missing
 }
 
 // Find returns the first of these that imports ipykernel: the one asked for by option or DS_SANDBOX_PYTHON (then no other
-// counts); the active virtual environment's; the managed environment's; python3 on PATH; the system's. Error: *NotFoundError.
+// counts); the active virtual environment's; the managed environment's; each python3 on PATH; the system's. Error: *NotFoundError.
 func Find(ctx context.Context, opts Options) (*agent.Python, error) {
 	asked := opts.Python
 	if asked == "" {
@@ -78,51 +127,85 @@ func Find(ctx context.Context, opts Options) (*agent.Python, error) {
 	}
 	failed := &NotFoundError{Asked: asked != ""}
 	for _, c := range candidates(asked, dataDir(opts.DataDir)) {
-		p, err := probe(ctx, c.path)
-		if err == nil && !p.HasKernel() {
-			err = errNoKernel
-		}
-		if err == nil {
-			p.FontCache = fontCache(p)
-			return p, nil
+		attempt := c.try(ctx)
+		if attempt.Err == nil {
+			return attempt.Python, nil
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("find Python: %w", context.Cause(ctx))
 		}
-		failed.Tried = append(failed.Tried, Attempt{Source: c.source, Path: c.path, Err: err})
+		failed.Tried = append(failed.Tried, attempt)
 	}
 	return nil, failed
 }
 
+// Survey tries every candidate of Find, in its order; the first without an error is the one that Find returns.
+func Survey(ctx context.Context, opts Options) []Attempt {
+	asked := opts.Python
+	if asked == "" {
+		asked = os.Getenv("DS_SANDBOX_PYTHON")
+	}
+	var all []Attempt
+	for _, c := range candidates(asked, dataDir(opts.DataDir)) {
+		all = append(all, c.try(ctx))
+	}
+	return all
+}
+
+func (c *candidate) try(ctx context.Context) Attempt {
+	p, err := c.check(ctx)
+	if err != nil {
+		return Attempt{Source: c.source, Path: c.path, Err: err}
+	}
+	p.FontCache = fontCache(p)
+	return Attempt{Source: c.source, Path: c.path, Python: p}
+}
+
+// systemPythons are tried last. A variable, so that tests can do without the machine's own.
+var systemPythons = []string{"/usr/local/bin/python3", "/opt/homebrew/bin/python3", "/usr/bin/python3"}
+
+// maxOnPath bounds how many python3 of PATH are tried.
+const maxOnPath = 8
+
 // candidates lists the Pythons to try, those that exist.
 func candidates(asked, data string) []candidate {
 	if asked != "" {
-		path := asked
-		if found, err := exec.LookPath(asked); err == nil {
-			path = found
-		}
-		return []candidate{{"asked for", path}}
+		return []candidate{{source: "asked for", path: named(asked)}}
 	}
 	var list []candidate
 	seen := make(map[string]bool)
-	add := func(source, path string) {
-		if _, err := os.Stat(path); err != nil || seen[path] {
+	add := func(c candidate) {
+		info, err := os.Stat(c.path)
+		if err != nil || info.IsDir() || info.Mode().Perm()&0o111 == 0 || seen[c.path] {
 			return
 		}
-		seen[path] = true
-		list = append(list, candidate{source, path})
+		seen[c.path] = true
+		list = append(list, c)
 	}
 	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
-		add("the active virtual environment", filepath.Join(env, "bin", "python"))
+		add(candidate{source: "the active virtual environment", path: filepath.Join(env, "bin", "python")})
 	}
-	add("the managed environment", managedPython(data))
-	if path, err := exec.LookPath("python3"); err == nil {
-		add("python3 on PATH", path)
+	add(candidate{source: "the managed environment", path: managedPython(data), marker: markerFile(data)})
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) && len(list) < maxOnPath {
+			add(candidate{source: "python3 on PATH", path: filepath.Join(dir, "python3")})
+		}
 	}
-	for _, path := range []string{"/usr/local/bin/python3", "/usr/bin/python3"} {
-		add("the system's", path)
+	for _, path := range systemPythons {
+		add(candidate{source: "the system's", path: path})
 	}
 	return list
+}
+
+// named is the interpreter that a person means: a path, a name on PATH, or the folder of an environment.
+func named(asked string) string {
+	if info, err := os.Stat(asked); err == nil && info.IsDir() {
+		return filepath.Join(asked, "bin", "python")
+	}
+	if found, err := exec.LookPath(asked); err == nil {
+		return found
+	}
+	return asked
 }
 
 // dataDir is where the managed environment lives.
@@ -148,3 +231,6 @@ func dataDir(given string) string {
 
 func managedDir(data string) string    { return filepath.Join(data, "python") }
 func managedPython(data string) string { return filepath.Join(managedDir(data), "bin", "python") }
+
+// markerFile says which lists are installed completely. It is removed first and written last.
+func markerFile(data string) string { return filepath.Join(managedDir(data), "ds-sandbox-complete") }
