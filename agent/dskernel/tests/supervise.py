@@ -94,9 +94,11 @@ class Host:
         if system:  # lets it believe that it runs on another system
             code = "import sys, runpy; sys.platform = %r; runpy.run_path(%r, run_name='__main__')" % (system, script)
             args = [python, "-I", "-S", "-B", "-c", code]
-        # A shell puts the socket where the engine puts it: at descriptor 3.
-        shell = ["/bin/sh", "-c", 'exec "$@" 3<&%d %d<&-' % (theirs.fileno(), theirs.fileno()), "sh", *args]
-        self.process = subprocess.Popen(shell, pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL)
+        # The socket goes where the engine puts it, to descriptor 3. Done by a program in between, since at 3 there may be
+        # something of subprocess's own until it executes.
+        move = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+        args = [python, "-I", "-S", "-c", move, str(theirs.fileno()), *args]
+        self.process = subprocess.Popen(args, pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL)
         theirs.close()
         self.wire = Wire(ours)
 
