@@ -23,6 +23,8 @@ def peak_rss():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+LIMIT = 60  # seconds for one run: a client that lost the idle message would wait for ever
+
 CODE = {
     "lines": "for i in range({n}):\n    print(i, flush=True)",
     "big": "print('x' * {n})",
@@ -54,7 +56,10 @@ class JupyterClient:
                 seen["lines"] += text.count("\n")
                 seen["bytes"] += len(text)
 
-        self.client.execute_interactive(code, output_hook=hook, timeout=600)
+        try:
+            self.client.execute_interactive(code, output_hook=hook, timeout=LIMIT)
+        except TimeoutError:
+            seen["hung"] = True
         return seen
 
 
@@ -90,8 +95,9 @@ class NBClient:
 
     def run(self, code):
         from nbclient import NotebookClient
+        from nbclient.exceptions import CellTimeoutError
 
-        client = NotebookClient(self.notebook("pass", code), timeout=600)
+        client = NotebookClient(self.notebook("pass", code), timeout=LIMIT)
         seen = {"messages": 0, "lines": 0, "bytes": 0}
 
         def count(cell, cell_index, execute_reply):
@@ -103,7 +109,10 @@ class NBClient:
         at = {}
         client.on_cell_execute = lambda cell, cell_index: at.setdefault(cell_index, (time.perf_counter(), time.process_time()))
         client.on_cell_executed = count
-        client.execute()
+        try:
+            client.execute()
+        except CellTimeoutError:
+            seen["hung"] = True
         end = (time.perf_counter(), time.process_time())
         seen["wall"], seen["cpu"] = end[0] - at[1][0], end[1] - at[1][1]
         return seen

@@ -141,9 +141,14 @@ func newConn(t messaging.Transport, opts *Options, owned bool) *Conn {
 	return c
 }
 
-// read is the demultiplexer, the only goroutine of a Conn.
+// read is the only goroutine of a Conn. Over a transport that pushes, the demultiplexer runs on the transport's
+// readers and this waits for their end.
 func (c *Conn) read() {
 	defer close(c.readDone)
+	if p, ok := c.transport.(messaging.Pusher); ok {
+		c.broken(p.Push(c.dispatch))
+		return
+	}
 	for {
 		m, err := c.transport.Recv(context.Background())
 		if err != nil {
@@ -154,7 +159,8 @@ func (c *Conn) read() {
 	}
 }
 
-// dispatch gives a message to the run or call it belongs to, and to subscriptions.
+// dispatch is the demultiplexer: it gives a message to the run or call it belongs to, and to subscriptions. It may
+// be called for several channels at the same time.
 func (c *Conn) dispatch(m *messaging.Message) {
 	parent := m.ParentID()
 	var e *Execution

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -16,7 +17,7 @@ type call struct {
 	id     string
 	ch     messaging.Channel
 	answer chan<- answer // buffered; takes the first answer, further ones are dropped
-	late   *time.Timer   // for a reply that is later than its idle; the demultiplexer's
+	idle   sync.Once     // starts the wait for a reply that is later than its idle
 }
 
 // answer is what came of a call.
@@ -30,13 +31,15 @@ func (k *call) deliver(m *messaging.Message) {
 	switch {
 	case m.Channel == k.ch:
 		k.give(answer{reply: m})
-	case m.Header.MsgType == "status" && k.late == nil:
+	case m.Header.MsgType == "status":
 		content, err := m.Decode()
 		if err != nil || content.(*messaging.Status).ExecutionState != messaging.StateIdle {
 			return
 		}
 		// Unknown requests get busy and idle but no reply; a reply may be a little later than its idle.
-		k.late = time.AfterFunc(k.conn.opts.ReplyGrace, func() { k.give(answer{err: ErrNoReply}) })
+		k.idle.Do(func() {
+			time.AfterFunc(k.conn.opts.ReplyGrace, func() { k.give(answer{err: ErrNoReply}) })
+		})
 	}
 }
 

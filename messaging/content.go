@@ -99,6 +99,9 @@ func (m *Message) Decode() (Content, error) {
 		return &UnknownContent{Type: m.Header.MsgType, Raw: m.Content}, nil
 	}
 	body := build()
+	if decodeFlat(m.Content, body) {
+		return body, nil
+	}
 	if err := decodeLenient(m.Content, body); err != nil {
 		return nil, &ContentError{MsgType: m.Header.MsgType, Err: err}
 	}

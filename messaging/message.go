@@ -150,6 +150,14 @@ func newMessage(ch Channel, body Content) (*Message, error) {
 	}, nil
 }
 
+// Pusher is a Transport that can hand messages over without a queue and a second goroutine in between, which costs
+// more than all the rest of a small message's way.
+type Pusher interface {
+	// Push calls handle for every message until the end, and then returns what Recv would. Messages of one
+	// channel come in order, those of different channels at the same time. Push and Recv exclude each other.
+	Push(handle func(*Message)) error
+}
+
 // Transport carries messages to and from one kernel, whatever the wire.
 // One goroutine calls Recv; any may call Send; Close ends both and waits for its own goroutines.
 type Transport interface {

@@ -160,6 +160,14 @@ func (d *Decoder) readParent(b []byte) (*Header, error) {
 
 // readHeader reads a header leniently and keeps its bytes for writing it back.
 func readHeader(b []byte, h *Header) error {
+	*h = Header{raw: b}
+	if flat(b, func(key, value []byte, isString bool) {
+		if to := h.field(string(key)); to != nil {
+			*to = field(value, isString)
+		}
+	}) {
+		return nil
+	}
 	var w wireHeader
 	if err := decodeLenient(json.RawMessage(b), &w); err != nil {
 		return err
@@ -168,6 +176,27 @@ func readHeader(b []byte, h *Header) error {
 		MsgID: string(w.MsgID), Session: string(w.Session), Username: string(w.Username), Date: string(w.Date),
 		MsgType: string(w.MsgType), Version: string(w.Version), SubshellID: string(w.SubshellID),
 		raw: b,
+	}
+	return nil
+}
+
+// field is where a key of the wire is stored; nil for one we do not know.
+func (h *Header) field(key string) *string {
+	switch key {
+	case "msg_id":
+		return &h.MsgID
+	case "session":
+		return &h.Session
+	case "username":
+		return &h.Username
+	case "date":
+		return &h.Date
+	case "msg_type":
+		return &h.MsgType
+	case "version":
+		return &h.Version
+	case "subshell_id":
+		return &h.SubshellID
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ type Conn struct {
 	r        *bufio.Reader
 	peer     zmq4.Metadata
 	maxFrame int64
+	pace     pacer // the reader's
 
 	writing  sync.Mutex // held while a message is written
 	writeErr error      // set when a message was written in part: nothing may follow it

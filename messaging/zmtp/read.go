@@ -29,11 +29,23 @@ func (c *Conn) ReadMessage() ([][]byte, error) {
 		if frames := c.buffered(); frames != nil {
 			return frames, nil
 		}
+		if c.r.Buffered() == 0 {
+			if err := c.pace.wait(c.receive); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		frames, err := c.readSlow()
 		if err != nil || frames != nil {
 			return frames, err
 		}
 	}
+}
+
+// receive waits until something has come and tells how much of it is buffered.
+func (c *Conn) receive() (int, error) {
+	_, err := c.r.Peek(1)
+	return c.r.Buffered(), err
 }
 
 // buffered returns the next message if all of it has been received already, in one allocation for its bytes;

@@ -36,11 +36,8 @@ var sockets = []struct {
 	{messaging.IOPub, "SUB"},
 }
 
-// batchSize bounds the messages handed over at once, inboxSize the batches that wait.
-const (
-	batchSize = 64
-	inboxSize = 64
-)
+// inboxSize bounds the messages that wait for Recv.
+const inboxSize = 256
 
 // How long the other sockets are read on after the first has ended.
 const (
@@ -54,15 +51,16 @@ type Transport struct {
 	opts   TransportOptions
 	conns  map[messaging.Channel]*Conn
 
-	inbox   chan []*messaging.Message
-	batch   []*messaging.Message // the receiver's
-	closing chan struct{}        // closed by Close
-	ended   chan struct{}        // closed when nothing more is to come
+	start   sync.Once
+	handle  func(*messaging.Message) // takes every message
+	inbox   chan *messaging.Message  // between handle and Recv
+	closing chan struct{}            // closed by Close
+	ended   chan struct{}            // closed when nothing more is to come
 	readers sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
 	live     int        // readers at work
-	received int        // batches, for noticing news
+	received int        // messages since the first end, for noticing news
 	cause    error      // of the first end
 	once     sync.Once
 	finish   sync.Once
@@ -80,7 +78,7 @@ func Connect(ctx context.Context, info *messaging.ConnectionInfo, opts *Transpor
 	}
 	t := &Transport{
 		signer: signer, conns: make(map[messaging.Channel]*Conn, len(sockets)),
-		inbox: make(chan []*messaging.Message, inboxSize), closing: make(chan struct{}), ended: make(chan struct{}),
+		inbox: make(chan *messaging.Message, inboxSize), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
 	if opts != nil {
 		t.opts = *opts
@@ -91,11 +89,18 @@ func Connect(ctx context.Context, info *messaging.ConnectionInfo, opts *Transpor
 	if err := t.dial(ctx, info); err != nil {
 		return nil, err
 	}
-	t.live = len(t.conns)
-	for channel, conn := range t.conns {
-		t.readers.Go(func() { t.read(channel, conn) })
-	}
 	return t, nil
+}
+
+// begin starts the readers, once.
+func (t *Transport) begin(handle func(*messaging.Message)) {
+	t.start.Do(func() {
+		t.handle = handle
+		t.live = len(t.conns)
+		for channel, conn := range t.conns {
+			t.readers.Go(func() { t.read(channel, conn) })
+		}
+	})
 }
 
 // dial opens all sockets. Shell, control and stdin announce one identity, or input requests would never find us.
@@ -135,7 +140,7 @@ func (t *Transport) dial(ctx context.Context, info *messaging.ConnectionInfo) er
 	return nil
 }
 
-// read hands over what comes on one socket, in batches of what has been received already, until the socket ends.
+// read hands over what comes on one socket until it ends.
 func (t *Transport) read(channel messaging.Channel, conn *Conn) {
 	decoder := messaging.Decoder{Signer: t.signer}
 	for {
@@ -144,34 +149,25 @@ func (t *Transport) read(channel messaging.Channel, conn *Conn) {
 			t.readerEnded(err)
 			return
 		}
-		batch := make([]*messaging.Message, 0, 8)
-		for {
-			m, err := decoder.Decode(channel, frames)
-			if err != nil {
-				t.opts.OnError(fmt.Errorf("%s: %w", channel, err))
-			} else {
-				batch = append(batch, m)
-				if t.opts.Trace != nil {
-					t.opts.Trace("<-", m)
-				}
-			}
-			if len(batch) == batchSize {
-				break
-			}
-			if frames = conn.buffered(); frames == nil {
-				break
-			}
-		}
-		if len(batch) == 0 {
+		m, err := decoder.Decode(channel, frames)
+		if err != nil {
+			t.opts.OnError(fmt.Errorf("%s: %w", channel, err))
 			continue
 		}
-		select {
-		case t.inbox <- batch:
-		case <-t.closing:
+		if t.opts.Trace != nil {
+			t.opts.Trace("<-", m)
 		}
-		t.mu.Lock()
+		t.handle(m)
+		t.news()
+	}
+}
+
+// news notes that a message came while the end is awaited.
+func (t *Transport) news() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cause != nil {
 		t.received++
-		t.mu.Unlock()
 	}
 }
 
@@ -229,32 +225,46 @@ func (t *Transport) Send(ctx context.Context, m *messaging.Message) error {
 // Recv returns the next message of any channel. After the kernel's end it returns what is left and then an error that
 // wraps io.EOF; after Close one that wraps net.ErrClosed.
 func (t *Transport) Recv(ctx context.Context) (*messaging.Message, error) {
-	for len(t.batch) == 0 {
+	t.begin(func(m *messaging.Message) {
 		select {
-		case t.batch = <-t.inbox:
-			continue
-		default:
-		}
-		select {
-		case t.batch = <-t.inbox:
+		case t.inbox <- m:
 		case <-t.closing:
-			return nil, fmt.Errorf("zmtp: %w", net.ErrClosed)
-		case <-t.ended:
-			select {
-			case t.batch = <-t.inbox:
-				continue
-			default:
-			}
-			return nil, t.endError()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
 		}
+	})
+	select {
+	case m := <-t.inbox:
+		return m, nil
+	default:
 	}
-	m := t.batch[0]
-	t.batch[0] = nil
-	t.batch = t.batch[1:]
-	return m, nil
+	select {
+	case m := <-t.inbox:
+		return m, nil
+	case <-t.closing:
+		return nil, fmt.Errorf("zmtp: %w", net.ErrClosed)
+	case <-t.ended:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	select {
+	case m := <-t.inbox:
+		return m, nil
+	default:
+		return nil, t.endError()
+	}
 }
+
+// Push calls handle on the readers' goroutines, one for each channel, until the kernel's end or Close.
+func (t *Transport) Push(handle func(*messaging.Message)) error {
+	t.begin(handle)
+	select {
+	case <-t.closing:
+		return fmt.Errorf("zmtp: %w", net.ErrClosed)
+	case <-t.ended:
+		return t.endError()
+	}
+}
+
+var _ messaging.Pusher = (*Transport)(nil)
 
 func (t *Transport) endError() error {
 	t.mu.Lock()

@@ -1,0 +1,142 @@
+// Command bench measures the engine beside its peers, jupyter_client and nbclient, in one run with one kernel and one
+// Python, and prints a table. See `make bench`.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/ds-sandbox/ds-sandbox/backends/local/pyenv"
+)
+
+func main() {
+	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
+	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte or socket")
+	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
+	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
+	flag.Parse()
+	if *isChild {
+		defer startProfile(*profile)()
+		count, err := strconv.Atoi(flag.Arg(1))
+		if err == nil {
+			err = child(context.Background(), flag.Arg(0), count)
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if err := run(context.Background(), *quick, *only); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// startProfile begins a CPU profile if a file is named; the result ends it.
+func startProfile(name string) (stop func()) {
+	if name == "" {
+		return func() {}
+	}
+	f, err := os.Create(name)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}
+}
+
+// row is one line of the table.
+type row struct {
+	name   string // as peers.py knows it
+	title  string
+	count  int
+	report func(t *table, m measures)
+}
+
+// measures are a row's results by client.
+type measures map[string]*measure
+
+// measure is what one client did in one row.
+type measure struct {
+	P50      float64 `json:"p50"` // s
+	P99      float64 `json:"p99"` // s
+	Messages int     `json:"messages"`
+	Lines    int     `json:"lines"`
+	Bytes    int64   `json:"bytes"`
+	Wall     float64 `json:"wall"`     // s
+	CPU      float64 `json:"cpu"`      // s, of the client's process
+	BaseRSS  int64   `json:"base_rss"` // bytes, before the row
+	PeakRSS  int64   `json:"peak_rss"` // bytes
+}
+
+// The clients, in the order of the columns.
+const (
+	ours          = "ds-sandbox"
+	jupyterClient = "jupyter_client"
+	nbClient      = "nbclient"
+	floor         = "floor"
+)
+
+func run(ctx context.Context, quick bool, only string) error {
+	python, err := pyenv.Find(ctx, pyenv.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("ipykernel %s, Python %s, %d cores, %s\n\n", python.Packages["ipykernel"], python.Version, runtime.NumCPU(), runtime.Version())
+	share := 1
+	if quick {
+		share = 10
+	}
+	t := &table{tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)}
+	t.line("", ours, jupyterClient, nbClient, "ratio", "aim")
+	for _, r := range rows() {
+		if only != "" && only != r.name {
+			continue
+		}
+		m, err := r.measure(ctx, python.Executable, max(1, r.count/share))
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
+		r.report(t, m)
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table prints rows: what, ours, the peers', our part of jupyter_client's, and the aim.
+type table struct{ *tabwriter.Writer }
+
+func (t *table) line(cells ...string) {
+	for _, c := range cells {
+		_, _ = fmt.Fprint(t, c, "\t")
+	}
+	_, _ = fmt.Fprintln(t)
+}
+
+// compare prints one figure of each client.
+func (t *table) compare(title string, m measures, aim, format string, figure func(*measure) float64) {
+	cell := func(client string) string {
+		if m[client] == nil {
+			return "-"
+		}
+		return fmt.Sprintf(format, figure(m[client]))
+	}
+	ratio := "-"
+	if peer := m[jupyterClient]; peer != nil && figure(peer) != 0 {
+		ratio = fmt.Sprintf("%.2f", figure(m[ours])/figure(peer))
+	}
+	t.line(title, cell(ours), cell(jupyterClient), cell(nbClient), ratio, aim)
+}
