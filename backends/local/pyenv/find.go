@@ -176,11 +176,18 @@ func candidates(asked, data string) []candidate {
 	seen := make(map[string]bool)
 	add := func(c candidate) {
 		info, err := os.Stat(c.path)
-		if err != nil || info.IsDir() || info.Mode().Perm()&0o111 == 0 || seen[c.path] {
+		if err != nil || info.IsDir() || info.Mode().Perm()&0o111 == 0 {
 			return
 		}
-		seen[c.path] = true
-		list = append(list, c)
+		// One folder under two names counts once; a link to an interpreter is an interpreter of its own, as of an environment.
+		key := c.path
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(c.path)); err == nil {
+			key = filepath.Join(dir, filepath.Base(c.path))
+		}
+		if !seen[key] {
+			seen[key] = true
+			list = append(list, c)
+		}
 	}
 	if env := os.Getenv("VIRTUAL_ENV"); env != "" {
 		add(candidate{source: "the active virtual environment", path: filepath.Join(env, "bin", "python")})

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// replOptions of the subcommand repl.
+type replOptions struct {
+	session sessionOptions
+	out     string
+	timeout string
+	history string
+}
+
+func newREPL(s *streams, c *common) *cobra.Command {
+	o := new(replOptions)
+	cmd := &cobra.Command{
+		Use:   "repl",
+		Short: "Talk to a kernel, line by line",
+		Long: `Talk to a kernel, line by line.
+
+Tab completes, ?name shows help, the arrow keys bring back earlier lines, an empty line ends a block. Ctrl-C stops
+the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a terminal, lines are read as they are.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.history == "" {
+				o.history = defaultHistory()
+			}
+			return repl(cmd.Context(), s, c, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.timeout, "timeout", "none", "how long one input may run: seconds, or a form like 90s, or none")
+	flags.StringVar(&o.out, "out", "", "folder to save the images in that the code shows; made when absent")
+	flags.StringVar(&o.history, "history", "", "file that keeps the lines typed, or none (default in the user's state folder)")
+	o.session.flags(flags)
+	return cmd
+}
+
+// interaction is a repl under way.
+type interaction struct {
+	*replOptions
+	s       *streams
+	session *session
+	input   cellReader
+	editor  *editor // nil without a terminal
+	sink    *textSink
+	count   int // of the last run
+
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // of the code that runs; nil when none does
+}
+
+func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error) {
+	timeout, err := parseTimeout(o.timeout)
+	if err != nil {
+		return err
+	}
+	if err := o.session.check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, &imageFolder{dir: o.out})}
+	defer watchSignals(s.signals, func(sig os.Signal, _ int) {
+		if sig != os.Interrupt || !r.interrupt() {
+			cancel(&signalError{sig})
+		}
+	})()
+	defer func() { err = signalCause(ctx, err) }()
+
+	r.session, err = o.session.start(ctx, s, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.session.close()) }()
+	if err := r.openInput(ctx); err != nil {
+		return err
+	}
+	for {
+		code, err := r.input.cell(ctx, r.count+1)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if leaves(code) {
+			return nil
+		}
+		if strings.TrimSpace(code) == "" {
+			continue
+		}
+		if err := r.run(ctx, code, &sandbox.RunOptions{Context: r.session.context, Timeout: timeout, MaxOutput: keptOutput}); err != nil {
+			return err
+		}
+	}
+}
+
+// leaves reports whether code is a person's wish to go.
+func leaves(code string) bool {
+	switch strings.TrimSpace(code) {
+	case "exit", "quit", "exit()", "quit()":
+		return true
+	}
+	return false
+}
+
+// openInput makes the reader of cells, and says hello to a person.
+func (r *interaction) openInput(ctx context.Context) error {
+	in, isFile := r.s.in.(*os.File)
+	if _, ok := terminalFd(r.s.in); !ok || !isFile {
+		r.input = newPlainCells(r.s.in, r.session.context)
+		return nil
+	}
+	kept, err := openHistory(r.history)
+	if err != nil {
+		if err := r.sink.note("%v; lines are not kept", err); err != nil {
+			return err
+		}
+	}
+	shown := r.s.out
+	if _, ok := terminalFd(shown); !ok {
+		shown = r.s.err
+	}
+	r.editor = newEditor(in, shown)
+	r.editor.history = kept
+	cells := &terminalCells{editor: r.editor, context: r.session.context, colour: colours(shown)}
+	r.editor.complete = kernelCompleter(r.session.context, cells.above)
+	r.input = cells
+	info := r.session.context.Info()
+	banner, _, _ := strings.Cut(info.Banner, "\n")
+	_, err = fmt.Fprintf(shown, "%s\nin a sandbox; Tab completes, ?name helps, Ctrl-D leaves\n", printable(banner))
+	return pipeError(err)
+}
+
+// interrupt stops the code that runs, if some does.
+func (r *interaction) interrupt() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cancel == nil {
+		return false
+	}
+	r.cancel(errInterrupt)
+	return true
+}
+
+func (r *interaction) setCancel(cancel context.CancelCauseFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cancel = cancel
+}
+
+// run runs a cell. Its errors end the repl: what went wrong with the cell alone has been said.
+func (r *interaction) run(ctx context.Context, code string, opts *sandbox.RunOptions) error {
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.setCancel(cancel)
+	defer r.setCancel(nil)
+	if r.editor != nil {
+		opts.OnInput = func(prompt string, password bool) (string, error) {
+			line, err := r.editor.ask(runCtx, prompt, password)
+			if errors.Is(err, errInterrupt) {
+				cancel(errInterrupt)
+			}
+			return line, err
+		}
+	}
+	r.sink.midLine = false
+	execution, err := stream(runCtx, r.session.sandbox, code, opts, &cellSink{r.sink, r.editor != nil, &r.count}, cancel)
+	if execution.ExecutionCount > 0 {
+		r.count = execution.ExecutionCount
+	}
+	if r.sink.midLine && r.editor != nil { // the prompt begins a line
+		if _, err := io.WriteString(r.s.out, "\n"); err != nil {
+			return pipeError(err)
+		}
+	}
+	switch {
+	case err == nil || errors.Is(err, errInterrupt):
+		return nil
+	case errors.Is(err, errPipe) || ctx.Err() != nil || errors.Is(err, sandbox.ErrKilled):
+		return err
+	case errors.Is(err, kernel.ErrInterruptTimeout):
+		if err := r.sink.note("the kernel does not react: it is started anew, its variables are lost"); err != nil {
+			return pipeError(err)
+		}
+		r.count = 0
+		return r.session.context.Restart(ctx)
+	case errors.Is(err, kernel.ErrDead):
+		r.count = 0
+	}
+	return pipeError(r.sink.note("%v", err))
+}
+
+// cellSink shows values the way people know from notebooks.
+type cellSink struct {
+	*textSink
+	prompts bool
+	count   *int
+}
+
+func (c *cellSink) show(o sandbox.Output) error {
+	switch o := o.(type) {
+	case *sandbox.Started:
+		*c.count = o.ExecutionCount
+	case *sandbox.Result:
+		if _, _, isImage := o.Image(); isImage {
+			break
+		}
+		if o.IsPage && !c.colour {
+			return c.line((&sandbox.ExecutionError{Traceback: o.Text}).PlainTraceback())
+		}
+		if c.prompts && o.IsMainResult {
+			text := o.String()
+			if strings.Contains(text, "\n") {
+				text = "\n" + text
+			}
+			return c.line(fmt.Sprintf("Out[%d]: %s", *c.count, text))
+		}
+	}
+	return c.textSink.show(o)
+}

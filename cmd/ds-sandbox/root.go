@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// execute runs the command line and returns its exit code.
+func execute(ctx context.Context, args []string, s *streams) int {
+	root := newRoot(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	code, say := exitCode(err)
+	if say {
+		fmt.Fprintf(s.err, "ds-sandbox: %s\n", strings.TrimPrefix(err.Error(), "sandbox: "))
+	}
+	if code == exitUsage {
+		fmt.Fprintln(s.err, "see `ds-sandbox help`")
+	}
+	return code
+}
+
+// common are the options of every command that opens an engine.
+type common struct {
+	python, backend, workspaceBase string
+	traceWire, verbose             bool
+}
+
+func newRoot(s *streams) *cobra.Command {
+	c := new(common)
+	root := &cobra.Command{
+		Use:   "ds-sandbox",
+		Short: "Run data-science code in stateful sandboxes",
+		Long: `Run data-science code in stateful sandboxes.
+
+Every flag can be given by a variable too: DS_SANDBOX_ and its name in capitals,
+for instance DS_SANDBOX_TIMEOUT for --timeout.
+
+Exit codes: 0 success, 1 the code raised, 2 wrong usage, 3 the sandbox failed,
+124 the run timed out, 130 interrupted, 141 the output's reader went away, 143 terminated.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+	}
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.python, "python", "", "the Python that sandboxes run on; an interpreter or the folder of an environment")
+	flags.StringVar(&c.backend, "backend", "", "where sandboxes live: auto, local or docker (default auto)")
+	flags.StringVar(&c.workspaceBase, "workspace-base", "", "folder that holds the workspaces (default in the temporary folder)")
+	flags.BoolVar(&c.traceWire, "trace-wire", false, "print every message to and from kernels on standard error")
+	flags.BoolVarP(&c.verbose, "verbose", "v", false, "say on standard error what the engine does")
+	root.AddCommand(newRun(s, c), newREPL(s, c), newKernels(s, c), newSetup(s, c), newDoctor(s, c), newVersion(s))
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s: unexpected %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// fromEnvironment sets the flags that were not given from their variables. One that is a list has an item a line.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" {
+			return
+		}
+		name := variableFor(f.Name)
+		value, ok := os.LookupEnv(name)
+		if !ok || value == "" {
+			return
+		}
+		values := []string{value}
+		if _, isList := f.Value.(pflag.SliceValue); isList {
+			values = strings.Split(strings.TrimSpace(value), "\n")
+		}
+		for _, v := range values {
+			if err := flags.Set(f.Name, v); err != nil {
+				errs = append(errs, usagef("%s: %w", name, err))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// variableFor names the variable of a flag.
+func variableFor(flag string) string {
+	return "DS_SANDBOX_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// open opens an engine. The result of close waits for it and what the trace has to say.
+func (c *common) open(ctx context.Context, err io.Writer) (engine *sandbox.Engine, closeAll func() error, _ error) {
+	config := sandbox.Config{Python: c.python, DefaultBackend: c.backend, WorkspaceBaseDir: c.workspaceBase}
+	if c.verbose {
+		config.Logger = slog.New(slog.NewTextHandler(err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	stopTrace := func() {}
+	if c.traceWire {
+		t := newTrace(err)
+		config.Trace, stopTrace = t.add, t.close
+	}
+	engine, openErr := sandbox.Open(ctx, config)
+	if openErr != nil {
+		stopTrace()
+		return nil, nil, openErr
+	}
+	return engine, func() error {
+		defer stopTrace()
+		return engine.Close(context.WithoutCancel(ctx))
+	}, nil
+}

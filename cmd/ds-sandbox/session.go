@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// sessionOptions say what sandbox a command wants.
+type sessionOptions struct {
+	env    []string
+	files  []string
+	cwd    string
+	kernel string
+
+	environment map[string]string // env, checked
+	uploads     []upload          // files, checked
+}
+
+// upload is a file or folder of ours and its place in the workspace.
+type upload struct{ from, to string }
+
+func (o *sessionOptions) flags(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
+	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
+	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
+	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
+}
+
+// check reads the options, before anything is started.
+func (o *sessionOptions) check() error {
+	o.environment = make(map[string]string)
+	for _, item := range o.env {
+		name, value, given := strings.Cut(item, "=")
+		if name == "" {
+			return usagef("--env: %q: use NAME=VALUE or NAME", item)
+		}
+		if !given {
+			var ok bool
+			if value, ok = os.LookupEnv(name); !ok {
+				return usagef("--env: %s is not set here", name)
+			}
+		}
+		o.environment[name] = value
+	}
+	for _, item := range o.files {
+		from, to, given := strings.Cut(item, "=")
+		if _, err := os.Stat(item); err == nil { // a name with "=" in it
+			from, given = item, false
+		}
+		if !given {
+			to = filepath.Base(filepath.Clean(from))
+		}
+		if _, err := os.Stat(from); err != nil {
+			return usagef("--file: %w", err)
+		}
+		o.uploads = append(o.uploads, upload{from, to})
+	}
+	return nil
+}
+
+// session is an engine with one sandbox and the context that code runs in.
+type session struct {
+	engine   *sandbox.Engine
+	closeAll func() error
+	sandbox  *sandbox.Sandbox
+	context  *sandbox.Context
+}
+
+// start makes a sandbox with files and a context. The caller closes it.
+func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *session, err error) {
+	ses := new(session)
+	ses.engine, ses.closeAll, err = c.open(ctx, s.err)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ses.close())
+		}
+	}()
+	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout})
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range o.uploads {
+		if err := u.copy(ctx, ses.sandbox.Files()); err != nil {
+			return nil, err
+		}
+	}
+	ses.context = ses.sandbox.DefaultContext()
+	if o.cwd != "" {
+		// A second interpreter, because the directory of the first was settled before there were files.
+		ses.context, err = ses.sandbox.CreateContext(ctx, &sandbox.ContextOptions{Language: o.kernel, Dir: o.cwd})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ses, nil
+}
+
+// close kills the sandbox and ends the engine.
+func (ses *session) close() error { return ses.closeAll() }
+
+// deadline is when a run that starts now is over.
+func (ses *session) deadline(timeout time.Duration) time.Time {
+	if timeout == 0 {
+		timeout = ses.engine.Config().DefaultTimeout
+	}
+	if timeout == sandbox.NoTimeout {
+		timeout = 100 * 365 * 24 * time.Hour
+	}
+	return time.Now().Add(timeout)
+}
+
+// copy stores a file, or a folder with all regular files in it, in the workspace.
+func (u upload) copy(ctx context.Context, files *sandbox.Files) error {
+	info, err := os.Stat(u.from)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return copyFile(ctx, files, u.from, u.to)
+	}
+	root := filepath.Clean(u.from)
+	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() { // a link to a file counts as one
+			return err
+		}
+		relative, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		return copyFile(ctx, files, name, path.Join(u.to, filepath.ToSlash(relative)))
+	})
+}
+
+func copyFile(ctx context.Context, files *sandbox.Files, from, to string) error {
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, fmt.Errorf("--file: %s is not a regular file", from))
+	}
+	_, err = files.WriteFrom(ctx, to, f)
+	return err
+}

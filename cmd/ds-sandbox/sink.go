@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// sink shows what a run does.
+type sink interface {
+	show(o sandbox.Output) error
+	// end is called once, also when the run never began; code is the exit code to come.
+	end(e *sandbox.Execution, code int, err error) error
+}
+
+// textSink shows a run to a person: what the code printed where it printed it to, values on standard output, what
+// is about the run on standard error.
+type textSink struct {
+	out, err io.Writer
+	colour   bool
+	images   *imageFolder
+	midLine  bool // standard output's last character was no newline
+}
+
+func newTextSink(s *streams, images *imageFolder) *textSink {
+	return &textSink{out: s.out, err: s.err, colour: colours(s.err), images: images}
+}
+
+func (t *textSink) show(o sandbox.Output) error {
+	switch o := o.(type) {
+	case *sandbox.OutputMessage:
+		w := t.out
+		if o.Stderr {
+			w = t.err
+		} else {
+			t.midLine = !strings.HasSuffix(o.Text, "\n")
+		}
+		_, err := io.WriteString(w, o.Text)
+		return err
+	case *sandbox.Result:
+		return t.result(o)
+	case *sandbox.ExecutionError:
+		return t.raised(o)
+	case *sandbox.Cut:
+		return t.note("%d bytes of output were left out here: the code printed faster than this could be written", o.Bytes)
+	}
+	return nil
+}
+
+func (t *textSink) result(r *sandbox.Result) error {
+	path, isImage, err := t.images.save(r)
+	switch {
+	case err != nil:
+		return err
+	case path != "":
+		return t.note("image saved as %s", path)
+	case isImage:
+		return t.note("%s: --out DIR saves it", r)
+	}
+	return t.line(r.String())
+}
+
+// line writes a value on a line of its own.
+func (t *textSink) line(text string) error {
+	if t.midLine {
+		text = "\n" + text
+	}
+	t.midLine = false
+	_, err := io.WriteString(t.out, strings.TrimSuffix(text, "\n")+"\n")
+	return err
+}
+
+func (t *textSink) raised(e *sandbox.ExecutionError) error {
+	if code, ok := systemExit(e); ok {
+		if _, isNumber := exitNumber(e.Value); isNumber || code == 0 {
+			return nil
+		}
+		_, err := fmt.Fprintln(t.err, e.Value)
+		return err
+	}
+	text := e.PlainTraceback()
+	if t.colour {
+		text = e.Traceback
+	}
+	if text == "" {
+		text = e.Error()
+	}
+	_, err := fmt.Fprintln(t.err, strings.TrimSuffix(text, "\n"))
+	return err
+}
+
+func (t *textSink) note(format string, args ...any) error {
+	_, err := fmt.Fprintf(t.err, "[ds-sandbox] "+format+"\n", args...)
+	return err
+}
+
+func (t *textSink) end(*sandbox.Execution, int, error) error { return nil }
+
+// systemExit tells how sys.exit was called, if the code ended by it.
+func systemExit(e *sandbox.ExecutionError) (code int, ok bool) {
+	if e.Name != "SystemExit" {
+		return 0, false
+	}
+	if n, isNumber := exitNumber(e.Value); isNumber {
+		return n, true
+	}
+	return exitRaised, true // sys.exit("reason")
+}
+
+// exitNumber reads the value of a SystemExit as the exit code it means.
+func exitNumber(value string) (int, bool) {
+	switch value {
+	case "", "None", "False":
+		return 0, true
+	case "True":
+		return 1, true
+	}
+	n, err := strconv.Atoi(value)
+	return n & 0xff, err == nil
+}
+
+// imageFolder saves images as image-1.png and so on. An update of a display replaces what it showed before.
+type imageFolder struct {
+	dir   string // empty: nothing is saved
+	count int
+	shown map[string]string // file name by display id
+}
+
+// save saves the image of a result, if it has one.
+func (f *imageFolder) save(r *sandbox.Result) (path string, isImage bool, err error) {
+	data, ext, ok := r.Image()
+	if !ok {
+		return "", false, nil
+	}
+	if f.dir == "" {
+		return "", true, nil
+	}
+	if err := os.MkdirAll(f.dir, 0o755); err != nil {
+		return "", true, fmt.Errorf("--out: %w", err)
+	}
+	name := f.shown[r.DisplayID]
+	if name == "" || filepath.Ext(name) != ext {
+		f.count++
+		name = fmt.Sprintf("image-%d%s", f.count, ext)
+		if r.DisplayID != "" && len(f.shown) < 10_000 {
+			if f.shown == nil {
+				f.shown = make(map[string]string)
+			}
+			f.shown[r.DisplayID] = name
+		}
+	}
+	path = filepath.Join(f.dir, name)
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		return "", true, fmt.Errorf("--out: %w", err)
+	}
+	return path, true, nil
+}
