@@ -1,40 +1,56 @@
 """ipykernel's application and kernel with the settings of a sandbox. Seen with ipykernel 6.17 and 7.4."""
 
+from __future__ import annotations
+
 import os
 
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from traitlets import default
 from traitlets.config import Config
 
-from dskernel.runenv import applied
+from dskernel.runenv import RunEnv
 
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
 
-    # Upstream sleeps 0.5 ms before each reply in case a flush was slow; a client that waits for idle needs no such luck.
-    _execute_sleep = 0.0
+    @default("_execute_sleep")
+    def _no_sleep(self) -> float:
+        # Upstream sleeps 0.5 ms before each reply in case a flush was slow. Our client waits for idle, which comes
+        # after everything flushed, and needs no such luck.
+        return 0.0
 
-    async def execute_request(self, stream, ident, parent):
-        with applied(parent.get("metadata")):
+    async def execute_request(self, stream, ident, parent) -> None:
+        """Runs a request with its variables set."""
+        with RunEnv(parent.get("metadata")) as env:
+            if env.refused:
+                self.log.warning("environment of the run: refused %s", ", ".join(map(repr, env.refused)))
             await super().execute_request(stream, ident, parent)
 
 
 class SandboxKernelApp(IPKernelApp):
-    """An application that is watched by its keeper, and therefore neither polls its parent nor says how to connect."""
+    """ipykernel's application with our kernel and our streams as the defaults. Options say otherwise as ever."""
 
-    kernel_class = SandboxKernel
-    outstream_class = "dskernel.streams.LineStream"
-    name = "ds-sandbox-kernel"
+    @default("kernel_class")
+    def _our_kernel(self) -> type:
+        return SandboxKernel
 
-    def init_poller(self):
-        """Starts no thread: the kernel gets a signal when its keeper ends."""
+    @default("outstream_class")
+    def _our_stream(self) -> str:
+        return "dskernel.streams.LineStream"
+
+    def init_poller(self) -> None:
+        """Watches the parent only if JPY_PARENT_PID or an option names it: the keeper ends its kernels by itself."""
+        super().init_poller()
+        if not self.parent_handle:
+            # Without a parent, upstream takes us to be started by hand, and prints how to connect.
+            self.parent_handle = os.getppid()
 
 
-def launch():
+def launch() -> None:
+    """Runs the kernel that the command line asks for."""
     config = Config()
-    # A sandbox's history ends with it, and SQLite files on slow disks cost a millisecond a run.
+    # A sandbox's history ends with it, and a database file costs a millisecond a run.
     config.HistoryManager.hist_file = ":memory:"
-    # With a parent named, ipykernel does not print how to connect to it.
-    config.IPKernelApp.parent_handle = config.SandboxKernelApp.parent_handle = os.getppid()
     SandboxKernelApp.launch_instance(config=config)

@@ -1,35 +1,38 @@
-"""Starts the Python kernel of a sandbox: python launch.py -f CONNECTION_FILE [options of ipykernel].
+"""Starts the Python kernel of a sandbox: ``python launch.py -f CONNECTION_FILE [options of ipykernel]``.
 
-Takes the place of ``-m ipykernel_launcher``. Our package is loaded by its place rather than by sys.path, so that
-the user's code imports as it would in a stock kernel.
+Takes the place of ``-m ipykernel_launcher``. The modules beside this file are loaded by their place, as the package
+``dskernel``, rather than by sys.path: the user's code imports as it would in a stock kernel.
 """
 
 import importlib.util
 import os
 import sys
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+PACKAGE = "dskernel"
+
 
 def load_package():
     """Makes ``dskernel`` importable from the folder of this file."""
-    here = os.path.dirname(os.path.abspath(__file__))
     spec = importlib.util.spec_from_file_location(
-        "dskernel", os.path.join(here, "__init__.py"), submodule_search_locations=[here]
+        PACKAGE, os.path.join(HERE, "__init__.py"), submodule_search_locations=[HERE]
     )
     module = importlib.util.module_from_spec(spec)
-    sys.modules["dskernel"] = module
+    sys.modules[PACKAGE] = module
     spec.loader.exec_module(module)
 
 
 def main():
-    # The folder of this file; IPython puts the working directory in its place.
-    del sys.path[0]
+    """Runs the kernel until it is told to end."""
+    # Neither this folder nor the working directory may lend a module to what is loaded now; IPython adds '' later.
+    sys.path[:] = [p for p in sys.path if p and os.path.abspath(p) != HERE]
     load_package()
     try:
-        import ipykernel  # noqa: F401
+        from dskernel.kernelapp import launch
     except ModuleNotFoundError as e:
+        if (e.name or "").partition(".")[0] == PACKAGE:
+            raise
         sys.exit("%s: No module named %r" % (sys.executable, e.name))
-    from dskernel.kernelapp import launch
-
     launch()
 
 

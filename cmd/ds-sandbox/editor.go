@@ -87,6 +87,9 @@ func (e *editor) ask(ctx context.Context, prompt string, password bool) (answer 
 	err = e.raw(ctx, t, func() error {
 		var err error
 		if password {
+			if prompt == "" { // ipykernel's getpass() has none
+				prompt = "Password: "
+			}
 			answer, err = t.ReadPassword(prompt)
 		} else {
 			t.SetPrompt(prompt)

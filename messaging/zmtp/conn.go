@@ -31,7 +31,7 @@ const (
 const maxFrames = 4096
 
 // readBuffer is how much is read at once.
-const readBuffer = 64 << 10
+const readBuffer = 128 << 10
 
 // ErrTooLarge says that a peer announced more than the limits allow. The connection is of no use afterwards.
 var ErrTooLarge = errors.New("zmtp: frame or message over the limit")
