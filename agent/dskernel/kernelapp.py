@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import contextmanager
 
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -27,6 +29,23 @@ class SandboxKernel(IPythonKernel):
             if env.refused:
                 self.log.warning("environment of the run: refused %s", ", ".join(map(repr, env.refused)))
             await super().execute_request(stream, ident, parent)
+
+    @contextmanager
+    def _cancel_on_sigint(self, future):
+        """Upstream's, which cancels an awaiting run; and wakes the loop for it.
+
+        Upstream's handler only queues the cancellation. Python resumes the loop's wait after the handler, so an await of 60
+        seconds would be cancelled when they are over.
+        """
+        with super()._cancel_on_sigint(future):
+            queue_cancellation = signal.getsignal(signal.SIGINT)
+
+            def cancel_now(*args) -> None:
+                queue_cancellation(*args)
+                self.io_loop.asyncio_loop.call_soon_threadsafe(lambda: None)
+
+            signal.signal(signal.SIGINT, cancel_now)  # upstream puts back what was before both
+            yield
 
 
 class SandboxKernelApp(IPKernelApp):

@@ -21,12 +21,11 @@ class RunEnv:
 
     def __enter__(self) -> RunEnv:
         for name, value in self._env.items():
-            before = os.environ.get(name)
-            self._before[name] = before  # first, so that an interrupt here is undone too
             try:
+                self._before[name] = os.environ.get(name)  # first, so that an interrupt here is undone too
                 os.environ[name] = value
             except (TypeError, ValueError, OSError):  # not strings, not encodable, "=" or NUL inside
-                del self._before[name]
+                self._before.pop(name, None)
                 self.refused.append(name)
             except BaseException:
                 self.__exit__()

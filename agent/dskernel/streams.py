@@ -120,17 +120,24 @@ class LineStream(OutStream):
 
     def write(self, string: str) -> int | None:
         """Writes text, after what has been written to the descriptor until now."""
-        self._catch_up()
+        if self._is_master_process():
+            self._catch_up()
+        elif isinstance(string, str):
+            # A forked child has no timer; upstream sends each piece of it at once, each over a connection of its own, which
+            # tears lines apart and shuffles them. Like a stream of Python's own it waits for the line's end or a flush.
+            self._subprocess_flush_pending = "\n" not in string
+            super().write(string)
+            return len(string)
         return super().write(string)
 
     def flush(self) -> None:
         """Sends everything that has been written to the stream or to the descriptor until now."""
-        self._catch_up()
+        if self._is_master_process():  # a forked child leaves the pipe to us
+            self._catch_up()
         super().flush()
 
     def _catch_up(self) -> None:
-        # A forked child must leave the pipe to us.
-        if self._watched() and ready(self._fid, select.POLLIN) and self._is_master_process():
+        if self._watched() and ready(self._fid, select.POLLIN):
             self._pump()
 
     def _watched(self) -> bool:
