@@ -23,7 +23,7 @@ type Event struct {
 // Truncated stands where messages of a run were left out because they were not read in time.
 type Truncated struct {
 	Messages int
-	Bytes    int64 // of their contents
+	Bytes    int64 // of their texts and, for other messages, of their encoded contents
 	// IdleLost says that the kernel's idle never came, so outputs before it may be missing uncounted.
 	IdleLost bool
 }

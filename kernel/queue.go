@@ -50,6 +50,16 @@ func sizeOf(m *messaging.Message) int64 {
 	return n
 }
 
+// shownBytes is how many bytes a reader misses with m: of a stream its text, of others the encoded content.
+func shownBytes(m *messaging.Message) int64 {
+	if content, err := m.Decode(); err == nil {
+		if stream, ok := content.(*messaging.Stream); ok {
+			return int64(len(stream.Text))
+		}
+	}
+	return int64(len(m.Content))
+}
+
 // push adds m, or counts it as left out. A queue below its budget takes any one message, so
 // that a single huge output is not lost to an empty queue.
 func (q *queue) push(m *messaging.Message) {
@@ -67,7 +77,7 @@ func (q *queue) push(m *messaging.Message) {
 		limit *= 2
 	}
 	if q.bytes >= limit {
-		q.leaveOut(int64(len(m.Content)))
+		q.leaveOut(shownBytes(m))
 		return
 	}
 	if r == rankStream {
@@ -98,7 +108,7 @@ func (q *queue) evictStreams(need int64) {
 		}
 		freed += e.size
 		q.texts--
-		lost := int64(len(e.message.Content))
+		lost := shownBytes(e.message)
 		q.lost += lost
 		*e = entry{gap: Truncated{Bytes: lost, Messages: 1}}
 	}

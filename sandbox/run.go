@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/kernel"
@@ -102,6 +104,9 @@ func (s *Sandbox) RunCode(ctx context.Context, code string, opts *RunOptions) (*
 // ctx bounds that wait, and then the run.
 func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) (*Run, error) {
 	o, err := opts.check(s)
+	if err == nil {
+		err = checkCode(code)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: run: %w", err)
 	}
@@ -116,6 +121,22 @@ func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) 
 		return nil, fmt.Errorf("sandbox: run: %w", s.reason(err))
 	}
 	return run, nil
+}
+
+// checkCode refuses what no kernel can be sent, rather than sending something else.
+func checkCode(code string) error {
+	if i := strings.IndexByte(code, 0); i >= 0 {
+		return fmt.Errorf("code holds a NUL byte at offset %d: remove it, or write \\0 in a string", i)
+	}
+	if utf8.ValidString(code) {
+		return nil
+	}
+	for i, r := range code {
+		if r == utf8.RuneError && !strings.HasPrefix(code[i:], "\uFFFD") {
+			return fmt.Errorf("code is not valid UTF-8 at offset %d: convert it to UTF-8", i)
+		}
+	}
+	return nil
 }
 
 // start sends code when its turn has come.
@@ -136,8 +157,10 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below
 	}
+	// Not StopOnError: it is about requests queued behind this one, which are ours and not on the wire. ipykernel would
+	// also abort a request that comes within a moment after an error, and we are that fast.
 	request := &messaging.ExecuteRequest{
-		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, StopOnError: true, AllowStdin: opts.OnInput != nil,
+		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start,
