@@ -31,7 +31,8 @@ class Keeper(Server):
         """The lifeline is a pipe that nobody writes to; it ends with the supervisor."""
         super().__init__(channel)
         self.watch(lifeline, self._end)
-        self._running: set[int] = set()  # started by us and not reaped, so their ids can't have passed to others
+        # Started by us and not reaped, so their ids can't have passed to others.
+        self._running: set[int] = set()
         self._groups: set[int] = set()  # not on Linux: groups whose leader ended before its members
         self._starting: dict[int, Start] = {}  # by the descriptor that tells
 
@@ -115,7 +116,7 @@ class Keeper(Server):
         return {}
 
     def reap(self) -> bool:
-        """Collects what has ended and tells of those that the host started. Returns whether any child is left."""
+        """Collects what has ended, tells of what the host started; returns whether any child is left."""
         while True:
             ended = wait_any(0)
             if ended is None or ended[0] == 0:

@@ -19,8 +19,8 @@ class SandboxKernel(IPythonKernel):
 
     @default("_execute_sleep")
     def _no_sleep(self) -> float:
-        # Upstream sleeps 0.5 ms before each reply in case a flush was slow. Our client waits for idle, which comes
-        # after everything flushed, and needs no such luck.
+        # Upstream sleeps 0.5 ms before each reply in case a flush was slow. Our client waits for idle, which
+        # comes after everything flushed, and needs no such luck.
         return 0.0
 
     async def execute_request(self, stream, ident, parent) -> None:
@@ -34,8 +34,8 @@ class SandboxKernel(IPythonKernel):
     def _cancel_on_sigint(self, future):
         """Upstream's, which cancels an awaiting run; and wakes the loop for it.
 
-        Upstream's handler only queues the cancellation. Python resumes the loop's wait after the handler, so an await of 60
-        seconds would be cancelled when they are over.
+        Upstream's handler only queues the cancellation. Python resumes the loop's wait after the handler, so
+        an await of 60 seconds would be cancelled when they are over.
         """
         with super()._cancel_on_sigint(future):
             queue_cancellation = signal.getsignal(signal.SIGINT)
@@ -49,7 +49,7 @@ class SandboxKernel(IPythonKernel):
 
 
 class SandboxKernelApp(IPKernelApp):
-    """ipykernel's application with our kernel and our streams as the defaults. Options say otherwise as ever."""
+    """ipykernel's application with our kernel and our streams as defaults, which options can change."""
 
     @default("kernel_class")
     def _our_kernel(self) -> type:
@@ -60,7 +60,7 @@ class SandboxKernelApp(IPKernelApp):
         return "dskernel.streams.LineStream"
 
     def init_poller(self) -> None:
-        """Watches the parent only if JPY_PARENT_PID or an option names it: the keeper ends its kernels by itself."""
+        """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""
         super().init_poller()
         if not self.parent_handle:
             # Without a parent, upstream takes us to be started by hand, and prints how to connect.

@@ -1,7 +1,7 @@
 """Starts the Python kernel of a sandbox: ``python launch.py -f CONNECTION_FILE [options of ipykernel]``.
 
-Takes the place of ``-m ipykernel_launcher``. The modules beside this file are loaded by their place, as the package
-``dskernel``, rather than by sys.path: the user's code imports as it would in a stock kernel.
+Takes the place of ``-m ipykernel_launcher``. The modules beside this file are loaded by their place, as the
+package ``dskernel``, rather than by sys.path: the user's code imports as it would in a stock kernel.
 """
 
 import importlib.util
@@ -24,7 +24,8 @@ def load_package():
 
 def main():
     """Runs the kernel until it is told to end."""
-    # Neither this folder nor the working directory may lend a module to what is loaded now; IPython adds '' later.
+    # Neither this folder nor the working directory may lend a module to what is loaded now; IPython adds ''
+    # later.
     sys.path[:] = [p for p in sys.path if p and os.path.abspath(p) != HERE]
     load_package()
     try:

@@ -1,8 +1,9 @@
 """The processes below this one, and how to end them although they do not want to.
 
-On Linux we are a child subreaper: when a process below us dies, its children become ours. Two things follow. A process
-can't get out from under us, whatever it forks and however it calls setsid. And having no child at all proves that nothing
-is left below us, which no reading of /proc could prove, since processes come and go while it is read.
+On Linux we are a child subreaper: when a process below us dies, its children become ours. Two things follow.
+A process can't get out from under us, whatever it forks and however it calls setsid. And having no child at
+all proves that nothing is left below us, which no reading of /proc could prove, since processes come and go
+while it is read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _libc = ctypes.CDLL(None) if LINUX else None
 
 
 def prctl(option: int, value) -> None:
-    """Calls prctl where there is one. Each use is one of several lines of defence, so a refusal is not fatal."""
+    """Calls prctl where there is one. Each use is one defence of several, so a refusal is not fatal."""
     if _libc is not None:
         _libc.prctl(option, ctypes.c_ulong(value) if isinstance(value, int) else value, 0, 0, 0)
 
@@ -37,7 +38,7 @@ def become(name: str) -> None:
 
 
 def wait_any(options: int):
-    """Returns (pid, status, usage) of a child that changed, (0, 0, None) if none did, None if there is no child."""
+    """Returns pid, status and usage of a child that changed; pid 0 if none did; None if there is none."""
     while True:
         try:
             return os.wait4(-1, options | os.WNOHANG | WALL)
@@ -103,8 +104,8 @@ def _lookup():
 def any_child(root: int, spare=()) -> bool:
     """Reports whether root, which is this process, has a child that is not in spare, dead or alive.
 
-    A false is certain. As long as anything lives below us, a child of ours leads to it; and one that dies while we look
-    stays on the list, as a zombie, until we reap it.
+    A false is certain. As long as anything lives below us, a child of ours leads to it; and one that dies
+    while we look stays on the list, as a zombie, until we reap it.
     """
     return any(pid not in spare for pid in _lookup()(root) or ())
 
@@ -112,8 +113,8 @@ def any_child(root: int, spare=()) -> bool:
 def below(root: int, spare=()) -> dict[int, bytes]:
     """Returns the live processes below root, parents first, with the time each was started.
 
-    Children of root that are in spare are left out, and so is all that is below them. For root's own children the
-    time is empty: root alone reaps them, so their ids can't pass to others.
+    Children of root that are in spare are left out, and so is all that is below them. For root's own
+    children the time is empty: root alone reaps them, so their ids can't pass to others.
     """
     children = _lookup()
     found: dict[int, bytes] = {}
@@ -141,8 +142,8 @@ STARTED = 19  # of _stat's fields
 def signal_same(pid: int, started: bytes, number: int) -> None:
     """Sends a signal to the process that below() found, and to none that has its id since.
 
-    A grandchild may be reaped by its parent at any time, so its id alone is no proof. The handle is opened first and
-    the time of start compared then, so both are those of the very process.
+    A grandchild may be reaped by its parent at any time, so its id alone is no proof. The handle is opened
+    first and the time of start compared then, so both are those of the very process.
     """
     handle = -1
     try:
@@ -183,10 +184,10 @@ MAX_ROUNDS = 50
 
 
 def strike(root: int, spare=()) -> dict[int, bytes]:
-    """Stops and then kills what is below root, and returns it. Whoever forked in the meantime needs another strike.
+    """Stops and then kills what is below root, and returns it. What was born meanwhile needs another strike.
 
-    Stopped before any is killed, for a stopped process forks no more: however fast a fork bomb grows, each round leaves
-    only those that were born during it.
+    Stopped before any is killed, for a stopped process forks no more: however fast a fork bomb grows, each
+    round leaves only those that were born during it.
     """
     struck: dict[int, bytes] = {}
     for _ in range(MAX_ROUNDS):

@@ -8,8 +8,8 @@ import os
 class RunEnv:
     """Sets the variables that a request's metadata names, and afterwards undoes exactly them.
 
-    The metadata is ``{"ds_sandbox": {"env": {name: value}}}``; everything else in it is left alone. What the system can't
-    take as a variable is left out and listed in ``refused``.
+    The metadata is ``{"ds_sandbox": {"env": {name: value}}}``; everything else in it is left alone. What
+    the system can't take as a variable is left out and listed in ``refused``.
     """
 
     def __init__(self, metadata: object) -> None:

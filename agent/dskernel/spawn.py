@@ -38,7 +38,7 @@ class Program:
             raise ValueError("no argv, or an environment name with '='")
 
     def files(self) -> list[bytes]:
-        """Returns the files to try, in order: argv[0] itself, or its places along the PATH of the environment."""
+        """Returns the files to try, in order: argv[0] itself, or its places along env's PATH."""
         name = self.argv[0]
         if b"/" in name:
             return [name]
@@ -57,8 +57,9 @@ def os_bytes(text: str) -> bytes:
 def spawn(program: Program, fds: list[int]) -> tuple[int, int]:
     """Forks a child that executes the program with fds as its standard files.
 
-    Returns its process id and a descriptor that ends when the program runs, or when the child has died first; before that
-    it may carry an account of what failed, for failure(). The caller closes it. Raises SpawnError.
+    Returns its process id and a descriptor that ends when the program runs, or when the child has died
+    first; before that it may carry an account of what failed, for failure(). The caller closes it. Raises
+    SpawnError.
     """
     read, write = os.pipe()
     try:

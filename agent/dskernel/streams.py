@@ -12,7 +12,8 @@ from io import StringIO
 
 from ipykernel.iostream import OutStream
 
-# A pipe that polls as writable takes this much without waiting, so neither reading nor copying a piece ever blocks.
+# A pipe that polls as writable takes this much without waiting, so neither reading nor copying a piece ever
+# blocks.
 PIECE = 4096
 MAX_PUMPED = 1 << 20  # bytes that one flush takes from the pipe; a subprocess may write faster than we read
 
@@ -20,9 +21,10 @@ MAX_PUMPED = 1 << 20  # bytes that one flush takes from the pipe; a subprocess m
 class LineStream(OutStream):
     """An OutStream whose flush by time comes after 20 ms and sends whole lines.
 
-    ``print("x")`` is two writes, "x" and the newline. A timed flush that falls between them holds the "x" back, so
-    that the line is one message. Text that gets no newline, a progress bar or a prompt, is held back for one
-    interval only. A flush that somebody asks for, be it the user or the end of a run, sends everything as ever.
+    ``print("x")`` is two writes, "x" and the newline. A timed flush that falls between them holds the "x"
+    back, so that the line is one message. Text that gets no newline, a progress bar or a prompt, is held
+    back for one interval only. A flush that somebody asks for, be it the user or the end of a run, sends
+    everything as ever.
 
     Timers and flushes belong to ipykernel's IO thread. Writers take the buffer's lock.
     """
@@ -32,8 +34,10 @@ class LineStream(OutStream):
     def __init__(self, *args, **kwargs) -> None:
         self._timer = None  # of the next timed flush; IO thread
         self._timed_in: int | None = None  # the thread that runs a timed flush at this moment
-        self._held: dict[object, float] = {}  # when the tail of a buffer was held back first, by the buffer's key
+        # When the tail of a buffer was held back first, by the buffer's key.
+        self._held: dict[object, float] = {}
         self._pipe_lock = threading.RLock()  # held while the pipe is read; a signal's handler may print
+        self._pumping = False  # set before anything is taken from the pipe
         self._pipe_decoder = codecs.getincrementaldecoder("utf-8")("replace")
         super().__init__(*args, **kwargs)
 
@@ -52,7 +56,8 @@ class LineStream(OutStream):
 
     def _timed_flush(self) -> None:
         self._timer = None
-        # Not a mere flag: a process forked at this moment inherits it, and must not take its own flushes for timed ones.
+        # Not a mere flag: a process forked at this moment inherits it, and must not take its own flushes for
+        # timed ones.
         self._timed_in = threading.get_ident()
         try:
             super()._flush()
@@ -115,16 +120,17 @@ class LineStream(OutStream):
 
     # The pipe that stands in for descriptor 1 or 2, so that what subprocesses write becomes output too.
 
-    # A thread watches it, and may be late: what a subprocess wrote would come after the next print, or after the run.
-    # So whoever writes or flushes looks first.
+    # A thread watches it, and may be late: what a subprocess wrote would come after the next print, or after
+    # the run. So whoever writes or flushes looks first.
 
     def write(self, string: str) -> int | None:
         """Writes text, after what has been written to the descriptor until now."""
         if self._is_master_process():
             self._catch_up()
         elif isinstance(string, str):
-            # A forked child has no timer; upstream sends each piece of it at once, each over a connection of its own, which
-            # tears lines apart and shuffles them. Like a stream of Python's own it waits for the line's end or a flush.
+            # A forked child has no timer; upstream sends each piece of it at once, each over a connection of
+            # its own, which tears lines apart and shuffles them. Like a stream of Python's own it waits for
+            # the line's end or a flush.
             self._subprocess_flush_pending = "\n" not in string
             super().write(string)
             return len(string)
@@ -137,14 +143,15 @@ class LineStream(OutStream):
         super().flush()
 
     def _catch_up(self) -> None:
-        if self._watched() and ready(self._fid, select.POLLIN):
+        # In this order: what another thread has just read makes the pipe empty, and its text is not written yet.
+        if self._watched() and (ready(self._fid, select.POLLIN) or self._pumping):
             self._pump()
 
     def _watched(self) -> bool:
         return getattr(self, "_should_watch", False)
 
     def _watch_pipe_fd(self) -> None:
-        """Upstream's loop, but for bytes that are no UTF-8, characters that fall apart, and copies that can't be written.
+        """Upstream's loop, made safe for bytes that are no UTF-8 and copies that can't be written.
 
         In ipykernel 6 the first of these ends the thread, and the next subprocess hangs with a full pipe.
         """
@@ -158,23 +165,30 @@ class LineStream(OutStream):
             self._exc = sys.exc_info()
 
     def _pump(self) -> None:
-        """Writes what is in the pipe to this stream, and a copy of it to where the descriptor led. Never blocks."""
+        """Takes what is in the pipe, and copies it to where the descriptor led before. Never blocks."""
         with self._pipe_lock:
-            pumped = 0
-            while self._watched() and pumped < MAX_PUMPED and ready(self._fid, select.POLLIN):
-                piece = os.read(self._fid, PIECE)
-                if not piece:  # the user closed the descriptor
-                    self._should_watch = False
-                    return
-                pumped += len(piece)
-                text = self._pipe_decoder.decode(piece)
-                if text:
-                    super().write(text)
-                try:
-                    if ready(self._original_stdstream_copy, select.POLLOUT):
-                        os.write(self._original_stdstream_copy, piece)
-                except OSError:
-                    pass  # nobody reads it; the stream above is what counts
+            self._pumping = True
+            try:
+                self._take_from_pipe()
+            finally:
+                self._pumping = False
+
+    def _take_from_pipe(self) -> None:
+        pumped = 0
+        while self._watched() and pumped < MAX_PUMPED and ready(self._fid, select.POLLIN):
+            piece = os.read(self._fid, PIECE)
+            if not piece:  # the user closed the descriptor
+                self._should_watch = False
+                return
+            pumped += len(piece)
+            text = self._pipe_decoder.decode(piece)
+            if text:
+                super().write(text)
+            try:
+                if ready(self._original_stdstream_copy, select.POLLOUT):
+                    os.write(self._original_stdstream_copy, piece)
+            except OSError:
+                pass  # nobody reads it; the stream above is what counts
 
 
 def ready(fd: int, event: int) -> bool:

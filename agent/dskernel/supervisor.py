@@ -1,9 +1,10 @@
 """Owns the processes of sandboxes, so that none outlives them.
 
-Run by the engine as ``python -I -S -B supervisor.py`` with a control socket as descriptor 3; README.md beside this file
-describes the wire. One supervisor serves an engine. For each sandbox it forks a keeper, which is the parent of that
-sandbox's kernels and commands. Both are child subreapers: whatever double-forks or calls setsid stays below its
-keeper, and below the supervisor when the code in a sandbox kills the keeper above it.
+Run by the engine as ``python -I -S -B supervisor.py`` with a control socket as descriptor 3; README.md
+beside this file describes the wire. One supervisor serves an engine. For each sandbox it forks a keeper,
+which is the parent of that sandbox's kernels and commands. Both are child subreapers: whatever double-forks
+or calls setsid stays below its keeper, and below the supervisor when the code in a sandbox kills the keeper
+above it.
 
 Standard library only, one thread, few imports: this starts in front of the first kernel.
 """

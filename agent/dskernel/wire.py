@@ -20,9 +20,9 @@ SCM_MAX_FD = 253  # what Linux lets one sendmsg carry
 READ_SIZE = 1 << 16
 CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
-# A terminal, a shell or a stray kill must not end the process that everything else hangs on: only the end of its control
-# socket does. SIGKILL and SIGSTOP can't be refused.
-IGNORED = ("INT", "TERM", "HUP", "QUIT", "PIPE", "TSTP", "TTIN", "TTOU", "ALRM", "VTALRM", "PROF", "USR1", "USR2")
+# A terminal, a shell or a stray kill must not end the process that everything else hangs on: only the end of
+# its control socket does. SIGKILL and SIGSTOP can't be refused.
+IGNORED = "INT TERM HUP QUIT PIPE TSTP TTIN TTOU ALRM VTALRM PROF USR1 USR2".split()
 
 
 class BadRequest(Exception):
@@ -30,7 +30,7 @@ class BadRequest(Exception):
 
 
 class Channel:
-    """One end of a control socket. Neither reading nor writing ever blocks; once ``gone`` is set, both do nothing."""
+    """One end of a control socket. Never blocks; once ``gone`` is set, it does nothing more."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -179,6 +179,8 @@ class Server:
             answer = {"error": "bad request: %s" % e}
         except (ValueError, RecursionError):  # of the JSON
             answer = {"error": "bad request: not JSON"}
+        except OSError as e:  # out of descriptors or memory, perhaps for a moment only
+            answer = {"error": os.strerror(e.errno or 0), "errno": e.errno or 0}
         finally:
             for fd in fds:
                 os.close(fd)
@@ -186,7 +188,7 @@ class Server:
             self.channel.send({"id": number, **answer})
 
     def handle(self, message: dict, fds: list[int]) -> dict | None:
-        """Obeys a message; returns the answer without its id, or None when it is sent later. The fds stay the caller's."""
+        """Obeys a message, whose fds stay the caller's; returns the answer, or None if that comes later."""
         raise NotImplementedError
 
     def reap(self) -> None:
@@ -195,7 +197,7 @@ class Server:
 
 
 def until(deadline: float, done, act) -> bool:
-    """Repeats act until done or the deadline (of time.monotonic), with short and growing pauses; returns done()."""
+    """Repeats act until done() or the deadline of time.monotonic, with growing pauses; returns done()."""
     pause = 0.001
     while not done():
         if time.monotonic() >= deadline:

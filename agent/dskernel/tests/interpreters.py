@@ -13,14 +13,21 @@ def listed() -> list[str]:
     named = os.environ.get("DS_SANDBOX_TEST_PYTHONS", "")
     if named:
         return [p for p in named.split(":") if p]
-    return list(dict.fromkeys(p for p in (os.environ.get("DS_SANDBOX_PYTHON"), sys.executable, "/usr/bin/python3") if p))
+    return list(
+        dict.fromkeys(
+            p for p in (os.environ.get("DS_SANDBOX_PYTHON"), sys.executable, "/usr/bin/python3") if p
+        )
+    )
 
 
 @functools.lru_cache(None)
 def has(python: str, module: str) -> bool:
     """Reports whether an interpreter can import a module."""
     try:
-        return subprocess.run([python, "-c", "import " + module], capture_output=True, timeout=60).returncode == 0
+        return (
+            subprocess.run([python, "-c", "import " + module], capture_output=True, timeout=60).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -49,7 +49,10 @@ def write_connection(folder: str) -> str:
     ports = {name + "_port": i for i, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)}
     path = os.path.join(folder, "c.json")
     with open(path, "w") as f:
-        json.dump({**ports, "ip": folder + "/s", "key": "k", "transport": "ipc", "signature_scheme": "hmac-sha256"}, f)
+        json.dump(
+            {**ports, "ip": folder + "/s", "key": "k", "transport": "ipc", "signature_scheme": "hmac-sha256"},
+            f,
+        )
     return path
 
 
@@ -71,7 +74,13 @@ class Kernel:
         self.args = [python, LAUNCH, "-f", self.connection, *options]
         with open(self.output, "w") as out:
             self.process = subprocess.Popen(
-                self.args, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+                self.args,
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         self.client = connect(self.connection)
 
@@ -83,12 +92,21 @@ class Kernel:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def send(self, code: str, metadata: dict | None = None, stdin: bool = False) -> str:
-        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": stdin, "stop_on_error": False}
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": stdin,
+            "stop_on_error": False,
+        }
         message = self.client.session.msg("execute_request", content, metadata=metadata)
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def run(self, code: str, env: dict | None = None, metadata: dict | None = None, stdin=None, on_message=None) -> Run:
+    def run(
+        self, code: str, env: dict | None = None, metadata: dict | None = None, stdin=None, on_message=None
+    ) -> Run:
         metadata = {"ds_sandbox": {"env": env}} if env is not None else metadata
         return self.collect(self.send(code, metadata, stdin is not None), stdin, on_message)
 

@@ -92,10 +92,13 @@ class Host:
         script = str(FOLDER / "supervisor.py")
         args = [python, "-I", "-S", "-B", script]
         if system:  # lets it believe that it runs on another system
-            code = "import sys, runpy; sys.platform = %r; runpy.run_path(%r, run_name='__main__')" % (system, script)
+            code = "import sys, runpy; sys.platform = %r; runpy.run_path(%r, run_name='__main__')" % (
+                system,
+                script,
+            )
             args = [python, "-I", "-S", "-B", "-c", code]
-        # The socket goes where the engine puts it, to descriptor 3. Done by a program in between, since at 3 there may be
-        # something of subprocess's own until it executes.
+        # The socket goes where the engine puts it, to descriptor 3. Done by a program in between, since at 3
+        # there may be something of subprocess's own until it executes.
         move = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
         args = [python, "-I", "-S", "-c", move, str(theirs.fileno()), *args]
         self.process = subprocess.Popen(args, pass_fds=[theirs.fileno()], env=env, stdin=subprocess.DEVNULL)
@@ -125,12 +128,16 @@ def host(python: str, **options):
             h.process.wait()
 
 
-def start(keeper: Wire, argv: list[str], env: dict | None = None, cwd: str = "/", stdout: int | None = None) -> dict:
+def start(
+    keeper: Wire, argv: list[str], env: dict | None = None, cwd: str = "/", stdout: int | None = None
+) -> dict:
     """Asks for a process with /dev/null for what is not given."""
     null = os.open(os.devnull, os.O_RDWR)
     try:
         out = null if stdout is None else stdout
-        return keeper.call("start", [null, out, out], argv=argv, env={"PATH": os.defpath} if env is None else env, cwd=cwd)
+        return keeper.call(
+            "start", [null, out, out], argv=argv, env={"PATH": os.defpath} if env is None else env, cwd=cwd
+        )
     finally:
         os.close(null)
 

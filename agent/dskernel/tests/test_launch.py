@@ -67,9 +67,16 @@ def test_history_works_and_leaves_no_file(kernel_python):
 
 
 def test_options_of_ipykernel_are_obeyed(kernel_python):
-    k = Kernel(kernel_python, "--IPKernelApp.outstream_class=ipykernel.iostream.OutStream", "--InteractiveShell.cache_size=3")
+    k = Kernel(
+        kernel_python,
+        "--IPKernelApp.outstream_class=ipykernel.iostream.OutStream",
+        "--InteractiveShell.cache_size=3",
+    )
     try:
-        r = k.run("import sys; (type(sys.stdout).__name__, get_ipython().cache_size, get_ipython().kernel._execute_sleep)")
+        r = k.run(
+            "import sys; shell = get_ipython()\n"
+            "(type(sys.stdout).__name__, shell.cache_size, shell.kernel._execute_sleep)"
+        )
         assert ast.literal_eval(r.result) == ("OutStream", 3, 0.0)
     finally:
         k.close()
@@ -109,13 +116,19 @@ def test_kernel_under_a_keeper_neither_polls_nor_talks(kernel_python, tmp_path_f
                 env["JPY_PARENT_PID"] = str(pid)
             connection = write_connection(folder)
             with open(folder + "/output", "w") as out:
-                answer = start(keeper, [kernel_python, LAUNCH, "-f", connection], env=env, cwd=folder, stdout=out.fileno())
+                answer = start(
+                    keeper,
+                    [kernel_python, LAUNCH, "-f", connection],
+                    env=env,
+                    cwd=folder,
+                    stdout=out.fileno(),
+                )
             client = connect(connection)
             try:
-                said = []
-                code = "import threading; print([t for t in threading.enumerate() if 'ParentPoller' in type(t).__name__] != [])"
-                client.execute_interactive(code, timeout=20, output_hook=lambda m: said.append(m["content"].get("text")))
-                assert str(parent) + "\n" in said
+                code = "import threading; names = [type(t).__name__ for t in threading.enumerate()]"
+                code += "; assert ('ParentPollerUnix' in names) is %s" % parent
+                reply = client.execute_interactive(code, timeout=20, output_hook=lambda m: None)
+                assert reply["content"]["status"] == "ok", reply
                 keeper.call("signal", pid=answer["pid"], signal="SIGINT", group=True)
                 client.execute_interactive("1", timeout=20, output_hook=lambda m: None)
                 client.shutdown()
@@ -126,7 +139,9 @@ def test_kernel_under_a_keeper_neither_polls_nor_talks(kernel_python, tmp_path_f
 
 
 def test_missing_ipykernel_is_said_in_one_line(python):
-    r = subprocess.run([python, "-S", LAUNCH, "-f", "none.json"], capture_output=True, text=True, env={"PATH": os.defpath})
+    r = subprocess.run(
+        [python, "-S", LAUNCH, "-f", "none.json"], capture_output=True, text=True, env={"PATH": os.defpath}
+    )
     assert r.returncode == 1 and r.stdout == ""
     assert r.stderr.count("\n") == 1 and "No module named 'ipykernel'" in r.stderr
     assert python in r.stderr
@@ -153,13 +168,18 @@ def test_variables_hold_for_one_run_only(kernel):
     assert kernel.run(SHOW, env={"DS_A": "1", "DS_B": "ä = 2"}).stdout == "1 ä = 2 None\n"
     assert kernel.run(SHOW).stdout == "None old None\n"
     # Children get them, and what else the run sets stays.
-    r = kernel.run("import subprocess; os.environ['DS_C'] = 'kept'; subprocess.check_output(['printenv', 'DS_A'])", env={"DS_A": "x"})
+    r = kernel.run(
+        "import subprocess; os.environ['DS_C'] = 'kept'; subprocess.check_output(['printenv', 'DS_A'])",
+        env={"DS_A": "x"},
+    )
     assert r.result == "b'x\\n'"
     assert kernel.run(SHOW).stdout == "None old kept\n"
     kernel.run("del os.environ['DS_C']")
 
 
-@pytest.mark.parametrize("code, name", [("1/0", "ZeroDivisionError"), ("def", "SyntaxError"), ("raise SystemError", "SystemError")])
+@pytest.mark.parametrize(
+    "code, name", [("1/0", "ZeroDivisionError"), ("def", "SyntaxError"), ("raise SystemError", "SystemError")]
+)
 def test_variables_go_when_a_run_raises(kernel, code, name):
     kernel.run("import os; os.environ['DS_B'] = 'old'")
     assert kernel.run(code, env={"DS_A": "1", "DS_B": "2"}).reply["ename"] == name
@@ -176,7 +196,9 @@ def test_variables_go_when_a_run_is_interrupted(kernel, sleep):
 
 
 def test_variables_hold_across_await(kernel):
-    code = "import asyncio, os\nfor _ in range(3):\n    await asyncio.sleep(0.01)\n    print(os.environ['DS_A'])"
+    code = (
+        "import asyncio, os\nfor _ in range(3):\n    await asyncio.sleep(0.01)\n    print(os.environ['DS_A'])"
+    )
     assert kernel.run(code, env={"DS_A": "1"}).stdout == "1\n1\n1\n"
     assert kernel.run("import os; 'DS_A' in os.environ").result == "False"
 
@@ -186,7 +208,13 @@ def test_variables_that_cannot_be_are_left_out(kernel):
     kernel.run("import os; before = dict(os.environ)")
     assert kernel.run(SHOW, env=env).stdout.startswith("1 ")
     assert kernel.run("dict(os.environ) == before").result == "True"
-    for metadata in ({"ds_sandbox": 7}, {"ds_sandbox": {"env": ["DS_A"]}}, {"ds_sandbox": {}}, {"ds_sandbox": None}, {}):
+    for metadata in (
+        {"ds_sandbox": 7},
+        {"ds_sandbox": {"env": ["DS_A"]}},
+        {"ds_sandbox": {}},
+        {"ds_sandbox": None},
+        {},
+    ):
         assert kernel.run("dict(os.environ) == before", metadata=metadata).result == "True"
 
 

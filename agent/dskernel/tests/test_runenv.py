@@ -22,7 +22,16 @@ def metadata(**env):
 
 def test_what_the_system_cannot_take_is_refused(RunEnv):
     before = dict(os.environ)
-    env = {"DS_A": "1", "": "x", "DS=B": "x", "DS\0": "x", "DS_N": 5, "DS_NUL": "a\0b", "DS_S": "\ud800", 7: "x"}
+    env = {
+        "DS_A": "1",
+        "": "x",
+        "DS=B": "x",
+        "DS\0": "x",
+        "DS_N": 5,
+        "DS_NUL": "a\0b",
+        "DS_S": "\ud800",
+        7: "x",
+    }
     with RunEnv({"ds_sandbox": {"env": env}}) as run:
         assert run.refused == [name for name in env if name != "DS_A"]
         assert dict(os.environ) == {**before, "DS_A": "1"}

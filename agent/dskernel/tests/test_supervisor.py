@@ -22,7 +22,8 @@ def test_process_starts_and_its_end_is_reported(python):
 
 
 def test_process_gets_exactly_what_was_asked(python, tmp_path):
-    code = "import os, sys, json; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), os.getsid(0) == os.getpid()]))"
+    code = "import os, sys, json; leads = os.getsid(0) == os.getpid()\n"
+    code += "print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), leads]))"
     argv = [python, "-I", "-S", "-c", code, "a b", "", "ü\n"]
     env = {"LC_ALL": "C.UTF-8", "Ä": "1=2", "EMPTY": ""}
     with host(python, env={"SECRET": "of the host", "LC_ALL": "POSIX"}) as h:
@@ -61,7 +62,13 @@ def test_failed_start_says_what_failed(python, tmp_path):
             (["/no/such"], "/", "exec", errno.ENOENT, "exec: No such file or directory: /no/such"),
             ([str(text)], "/", "exec", errno.ENOEXEC, "exec: Exec format error: %s" % text),
             (["/bin/true"], "/no/dir", "chdir", errno.ENOENT, "chdir: No such file or directory: /no/dir"),
-            (["/bin/true", "x" * 200_000], "/", "exec", errno.E2BIG, "exec: Argument list too long: /bin/true"),
+            (
+                ["/bin/true", "x" * 200_000],
+                "/",
+                "exec",
+                errno.E2BIG,
+                "exec: Argument list too long: /bin/true",
+            ),
         ):
             answer = start(keeper, argv, cwd=cwd)
             assert (answer["stage"], answer["errno"], answer["error"]) == (stage, number, message)
@@ -93,7 +100,15 @@ def test_bad_requests_are_answered_and_change_nothing(python):
             answer = keeper.call(op, [null] * fds, **fields)
             assert answer["error"].startswith("bad request"), (op, fields, answer)
         os.close(null)
-        for line in (b"not json\n", b"[1]\n", b"7\n", b'{"id":null,"fds":-1}\n', b'{"id":null,"fds":9}\n', b"\xff\xfe\n", b"[" * 100_000 + b"\n"):
+        for line in (
+            b"not json\n",
+            b"[1]\n",
+            b"7\n",
+            b'{"id":null,"fds":-1}\n',
+            b'{"id":null,"fds":9}\n',
+            b"\xff\xfe\n",
+            b"[" * 100_000 + b"\n",
+        ):
             keeper.write(line)
             assert keeper.answer(None)["error"].startswith("bad request")
         keeper.write(b"\n \n")
@@ -119,7 +134,9 @@ def test_message_comes_in_pieces_and_may_be_long(python):
 
 
 def test_no_descriptor_of_ours_reaches_a_program(python):
-    code = "import os; print(sorted(int(f) for f in os.listdir('/proc/self/fd'))[:-1], os.readlink('/proc/self/fd/0'))"
+    code = (
+        "import os; d = '/proc/self/fd/'; print(sorted(map(int, os.listdir(d)))[:-1], os.readlink(d + '0'))"
+    )
     with host(python) as h:
         others = [h.keep() for _ in range(3)]
         start(others[0][0], ["/bin/sleep", "1000"])
@@ -202,7 +219,15 @@ def test_terminal_signals_end_neither_supervisor_nor_keeper(python):
     with host(python) as h:
         keeper, pid = h.keep()
         for target in (pid, h.process.pid):
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1, signal.SIGTSTP):
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+                signal.SIGHUP,
+                signal.SIGQUIT,
+                signal.SIGPIPE,
+                signal.SIGUSR1,
+                signal.SIGTSTP,
+            ):
                 os.kill(target, number)
         assert run(keeper, ["/bin/echo", "on"])[1] == "on\n"
         h.keep()
@@ -227,7 +252,9 @@ def test_answer_of_a_start_precedes_the_event_of_its_end(python):
     with host(python) as h:
         keeper, _ = h.keep()
         null = os.open(os.devnull, os.O_RDWR)
-        numbers = [keeper.request("start", [null] * 3, argv=["/bin/true"], env={}, cwd="/") for _ in range(100)]
+        numbers = [
+            keeper.request("start", [null] * 3, argv=["/bin/true"], env={}, cwd="/") for _ in range(100)
+        ]
         os.close(null)
         seen, rest, ended = set(), b"", 0
         while ended < len(numbers):

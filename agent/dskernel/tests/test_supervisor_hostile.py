@@ -1,4 +1,6 @@
-"""What processes of a sandbox do to stay, and what becomes of it. Linux only, except for a host that vanishes."""
+"""What processes of a sandbox do to stay, and what becomes of it. Linux only, except for a host that
+vanishes.
+"""
 
 import os
 import signal
