@@ -84,12 +84,15 @@ func (c *Conn) startCall(ctx context.Context, ch messaging.Channel, body messagi
 	return k, nil
 }
 
-// sendError prefers the connection's own end as the reason why nothing could be sent.
+// sendError prefers the connection's own end as the reason why nothing could be sent. A socket that can't be written to is
+// about to be noticed by its reader too.
 func (c *Conn) sendError(err error) error {
-	if end := c.Err(); end != nil {
-		return end
+	select {
+	case <-c.life.Done():
+		return c.Err()
+	case <-time.After(4 * drainGrace):
+		return err
 	}
-	return err
 }
 
 // Call sends a request on shell or control and waits for its reply. A request on shell waits behind the run under

@@ -1,0 +1,512 @@
+package kernel_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/kernel/kerneltest"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+func TestRunGivesItsOutputsAndReply(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("work", func(c *kerneltest.Call) {
+			c.Stream("stdout", "a")
+			c.Display(kerneltest.Text("d"), "")
+			c.Result(kerneltest.Text("r"))
+		})
+		e := execute(t, conn, "work")
+		s := collect(t, e)
+		require.NoError(t, s.err)
+		require.Equal(t, []string{"a", "display d", "result r"}, s.texts)
+		reply, err := e.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, reply.ExecutionCount)
+		require.Equal(t, kernel.Idle, conn.State())
+	})
+}
+
+func TestReplyBeforeIdle(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Reply(nil)
+			time.Sleep(3 * time.Second)
+			c.Stream("stdout", "late but mine")
+			c.Idle()
+		})
+		s := collect(t, execute(t, conn, "x"))
+		require.NoError(t, s.err)
+		require.Equal(t, []string{"late but mine"}, s.texts)
+	})
+}
+
+func TestIdleBeforeReply(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Idle()
+			time.Sleep(500 * time.Millisecond)
+			c.Reply(nil)
+		})
+		e := execute(t, conn, "x")
+		require.NoError(t, collect(t, e).err)
+		reply, err := e.Wait(t.Context())
+		require.NoError(t, err)
+		require.NotNil(t, reply)
+	})
+}
+
+func TestLostIdleEndsTheRunAfterSilenceAndSaysSo(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Reply(nil)
+			for range 4 { // a flood is slow to arrive: silence counts, not time
+				time.Sleep(4 * time.Second)
+				c.Stream("stdout", ".")
+			}
+		})
+		start := time.Now()
+		s := collect(t, execute(t, conn, "x"))
+		require.NoError(t, s.err)
+		require.Equal(t, "....", strings.Join(s.texts, ""))
+		require.True(t, s.cut.IdleLost)
+		require.Equal(t, 21*time.Second, time.Since(start))
+		require.NoError(t, collect(t, execute(t, conn, "next")).err)
+	})
+}
+
+func TestReplyThatNeverComesIsNamed(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Idle()
+		})
+		start := time.Now()
+		e := execute(t, conn, "x")
+		// The kernel answers the nudge, and shell answers come in order: the reply is lost.
+		require.ErrorIs(t, collect(t, e).err, kernel.ErrNoReply)
+		require.Equal(t, time.Second, time.Since(start))
+		require.NoError(t, collect(t, execute(t, conn, "next")).err)
+	})
+}
+
+func TestReplyThatComesWithTheNudgeCounts(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Idle()
+			time.Sleep(1500 * time.Millisecond) // the nudge waits behind us
+			c.Reply(nil)
+		})
+		e := execute(t, conn, "x")
+		require.NoError(t, collect(t, e).err)
+	})
+}
+
+func TestSilentRunEnds(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("quiet", func(*kerneltest.Call) {})
+		e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "quiet", Silent: true}, nil)
+		require.NoError(t, err)
+		s := collect(t, e)
+		require.NoError(t, s.err)
+		require.Empty(t, s.texts)
+	})
+}
+
+func TestErrorIsDataAndAbortedIsAReply(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("bad", func(c *kerneltest.Call) { c.Error("ValueError", "no") })
+		e := execute(t, conn, "bad")
+		s := collect(t, e)
+		require.NoError(t, s.err)
+		require.Equal(t, []string{"error ValueError"}, s.texts)
+		reply, err := e.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, messaging.StatusError, reply.Status)
+
+		fake.OnRaw("later", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Abort()
+			c.Idle()
+		})
+		reply, err = execute(t, conn, "later").Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, messaging.StatusAborted, reply.Status)
+	})
+}
+
+func TestInputRequestIsAnswered(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("ask", func(c *kerneltest.Call) {
+			value, err := c.Input("name?", false)
+			if err != nil {
+				value = err.Error()
+			}
+			c.Result(kerneltest.Text(value))
+		})
+		e := execute(t, conn, "ask")
+		require.ErrorIs(t, e.Reply(t.Context(), "too early"), kernel.ErrNoInput)
+		var got string
+		for event, err := range e.All(t.Context()) {
+			require.NoError(t, err)
+			switch c := event.Content.(type) {
+			case *messaging.InputRequest:
+				require.Equal(t, "name?", c.Prompt)
+				require.NoError(t, e.Reply(t.Context(), "ada"))
+				require.ErrorIs(t, e.Reply(t.Context(), "twice"), kernel.ErrNoInput)
+			case *messaging.ExecuteResult:
+				got, _ = c.Data.Text("text/plain")
+			}
+		}
+		require.Equal(t, "ada", got)
+	})
+}
+
+func TestForeignAndLateMessagesGoToSubscribers(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		late := make(chan *kerneltest.Call, 1)
+		fake.On("x", func(c *kerneltest.Call) {
+			c.Foreign().Stream("stdout", "another client's")
+			c.Under(nil).Busy()
+			late <- c
+		})
+		s := collect(t, execute(t, conn, "x"))
+		require.Empty(t, s.texts)
+		require.Positive(t, conn.Unclaimed())
+
+		tap := conn.Subscribe(&kernel.SubscribeOptions{Unclaimed: true})
+		(<-late).Stream("stdout", "from a thread after idle")
+		m, err := tap.Next(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "stream", m.Header.MsgType)
+		require.NoError(t, tap.Close())
+		_, err = tap.Next(t.Context())
+		require.ErrorIs(t, err, kernel.ErrClosed)
+	})
+}
+
+func TestUpdateOfAnEarlierDisplayBelongsToTheLaterRun(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("show", func(c *kerneltest.Call) { c.Display(kerneltest.Text("1"), "id") })
+		fake.On("update", func(c *kerneltest.Call) { c.Update(kerneltest.Text("2"), "id") })
+		require.Equal(t, []string{"display 1"}, collect(t, execute(t, conn, "show")).texts)
+		require.Equal(t, []string{"update 2"}, collect(t, execute(t, conn, "update")).texts)
+	})
+}
+
+func TestSlowSubscriberIsCutOffAlone(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		slow := conn.Subscribe(&kernel.SubscribeOptions{QueueBytes: 10_000})
+		fake.On("much", func(c *kerneltest.Call) {
+			for range 100 {
+				c.Stream("stdout", strings.Repeat("x", 1000))
+			}
+		})
+		require.Len(t, collect(t, execute(t, conn, "much")).texts, 100)
+		var err error
+		for err == nil {
+			_, err = slow.Next(t.Context())
+		}
+		require.ErrorIs(t, err, kernel.ErrSlowSubscriber)
+	})
+}
+
+func TestFloodUnreadIsCutCountedAndNeverLosesTheEnd(t *testing.T) {
+	bubble(t, &kernel.Options{QueueBytes: 1 << 20}, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		const chunk, count = 10_000, 10_000 // 100 MB
+		fake.On("flood", func(c *kerneltest.Call) {
+			text := strings.Repeat("x", chunk)
+			for range count {
+				c.Stream("stdout", text)
+			}
+			c.Display(kerneltest.Text("figure"), "")
+			c.Error("KeyError", "end")
+		})
+		e := execute(t, conn, "flood")
+		reply, err := e.Wait(t.Context()) // nobody reads
+		require.NoError(t, err)
+		require.Equal(t, messaging.StatusError, reply.Status)
+		kept, lost, rest := int64(0), int64(0), []string(nil)
+		for event, err := range e.All(t.Context()) {
+			require.NoError(t, err)
+			switch c := event.Content.(type) {
+			case *messaging.Stream:
+				kept += int64(len(c.Text))
+			case *kernel.Truncated:
+				lost += c.Bytes
+			case *messaging.DisplayData, *messaging.ErrorOutput:
+				rest = append(rest, c.MsgType())
+			}
+		}
+		require.Equal(t, int64(chunk*count), kept+lost)
+		require.LessOrEqual(t, kept, int64(1<<20+chunk))
+		require.Equal(t, lost, e.Truncated())
+		require.Equal(t, []string{"display_data", "error"}, rest)
+	})
+}
+
+func TestFloodReadInTimeLosesNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("flood", func(c *kerneltest.Call) {
+			for range 1000 {
+				for range 100 {
+					c.Stream("stdout", strings.Repeat("x", 1000))
+				}
+				time.Sleep(time.Millisecond) // fake time: lets the reader run
+			}
+		})
+		total := 0
+		e := execute(t, conn, "flood")
+		for event, err := range e.All(t.Context()) {
+			require.NoError(t, err)
+			if s, ok := event.Content.(*messaging.Stream); ok {
+				total += len(s.Text)
+			}
+		}
+		require.Equal(t, 100_000_000, total)
+		require.Zero(t, e.Truncated())
+	})
+}
+
+func TestCancelWaitingRunSendsNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("long", func(*kerneltest.Call) { time.Sleep(10 * time.Second) })
+		long := execute(t, conn, "long")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "waiting"}, nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NoError(t, collect(t, long).err)
+		require.NoError(t, collect(t, execute(t, conn, "next")).err)
+		require.Equal(t, []string{"long", "next"}, executed(t, fake))
+	})
+}
+
+func TestCancelRunningRunInterruptsAndKeepsItsOutput(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("sleep", func(c *kerneltest.Call) {
+			c.Stream("stdout", "before")
+			block(c)
+			c.Stream("stdout", "after")
+		})
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "sleep"}, nil)
+		require.NoError(t, err)
+		synctest.Wait()
+		cancel(why)
+		s := collect(t, e)
+		require.ErrorIs(t, s.err, why)
+		require.Equal(t, []string{"before", "error KeyboardInterrupt", "after"}, s.texts)
+		require.NoError(t, collect(t, execute(t, conn, "next")).err)
+	})
+}
+
+func TestInterruptWaitsUntilTheCodeRuns(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("slow start", func(c *kerneltest.Call) {
+			time.Sleep(2 * time.Second)
+			select {
+			case <-c.Interrupted():
+				c.Stream("stdout", "interrupted too early")
+			default:
+			}
+			c.Busy()
+			c.ExecuteInput()
+			block(c)
+			c.Reply(nil)
+			c.Idle()
+		})
+		e := execute(t, conn, "slow start")
+		e.Interrupt()
+		s := collect(t, e)
+		require.NoError(t, s.err)
+		require.Equal(t, []string{"error KeyboardInterrupt"}, s.texts)
+	})
+}
+
+func TestDeafKernelIsStuckUntilItIsRestarted(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("deaf", func(c *kerneltest.Call) { <-c.Done() })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "deaf"}, nil)
+		require.NoError(t, err)
+		require.ErrorIs(t, collect(t, e).err, kernel.ErrInterruptTimeout)
+		require.Equal(t, kernel.Stuck, conn.State())
+		_, err = conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+		require.ErrorIs(t, err, kernel.ErrStuck)
+		_, err = conn.KernelInfo(t.Context())
+		require.ErrorIs(t, err, kernel.ErrStuck)
+	})
+}
+
+func TestDeathEndsTheRunAfterItsLastWords(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("die", func(c *kerneltest.Call) {
+			c.Stream("stdout", "last words")
+			c.Die()
+		})
+		waiting := make(chan error, 1)
+		e := execute(t, conn, "die")
+		go func() {
+			_, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "waiting"}, nil)
+			waiting <- err
+		}()
+		s := collect(t, e)
+		require.ErrorIs(t, s.err, kernel.ErrDead)
+		require.Equal(t, []string{"last words"}, s.texts)
+		require.ErrorIs(t, <-waiting, kernel.ErrDead)
+		<-conn.Done()
+		require.ErrorIs(t, conn.Err(), kernel.ErrDead)
+		require.Equal(t, kernel.Dead, conn.State())
+		_, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+		require.ErrorIs(t, err, kernel.ErrDead)
+	})
+}
+
+func TestCloseWhileRunning(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("long", func(c *kerneltest.Call) { <-c.Done() })
+		e := execute(t, conn, "long")
+		synctest.Wait()
+		require.NoError(t, conn.Close())
+		require.ErrorIs(t, collect(t, e).err, kernel.ErrClosed)
+		require.NoError(t, conn.Close())
+		_, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+		require.ErrorIs(t, err, kernel.ErrClosed)
+	})
+}
+
+func TestCloseOfARunInterruptsItAndFreesTheTurn(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("sleep", func(c *kerneltest.Call) { block(c) })
+		e := execute(t, conn, "sleep")
+		synctest.Wait()
+		require.NoError(t, e.Close())
+		require.NoError(t, e.Close())
+		require.NoError(t, collect(t, execute(t, conn, "next")).err)
+	})
+}
+
+func TestRunsFollowOneAnotherInOrder(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("slow", func(*kerneltest.Call) { time.Sleep(time.Second) })
+		done := make(chan seen)
+		first := execute(t, conn, "slow")
+		for _, code := range []string{"a", "b", "c"} {
+			go func() {
+				e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: code}, nil)
+				if err != nil {
+					done <- seen{err: err}
+					return
+				}
+				done <- collect(t, e)
+			}()
+			synctest.Wait() // each waits before the next comes
+		}
+		require.NoError(t, collect(t, first).err)
+		for _, code := range []string{"a", "b", "c"} {
+			s := <-done
+			require.NoError(t, s.err)
+			require.Equal(t, []string{code}, s.texts)
+		}
+		require.Equal(t, []string{"slow", "a", "b", "c"}, executed(t, fake))
+	})
+}
+
+func TestDuplicatesShiftNothing(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("twice", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Busy()
+			c.Result(kerneltest.Text("1"))
+			c.Reply(nil)
+			c.Reply(nil)
+			c.Idle()
+			c.Idle()
+			c.Reply(nil)
+		})
+		require.Equal(t, []string{"result 1"}, collect(t, execute(t, conn, "twice")).texts)
+		for range 5 {
+			require.Equal(t, []string{"echo"}, collect(t, execute(t, conn, "echo")).texts)
+		}
+	})
+}
+
+func TestUnknownTypesAndBrokenContentsAreNoEnd(t *testing.T) {
+	var reported []error
+	bubble(t, &kernel.Options{OnProtocolError: func(err error) { reported = append(reported, err) }},
+		func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+			fake.On("odd", func(c *kerneltest.Call) {
+				c.Publish(&messaging.UnknownContent{Type: "hologram"})
+				c.Publish(&messaging.UnknownContent{Type: "stream", Raw: []byte(`{"text": [1, 2]}`)})
+				c.Stream("stdout", "fine")
+			})
+			s := collect(t, execute(t, conn, "odd"))
+			require.NoError(t, s.err)
+			require.Equal(t, []string{"unknown hologram", "fine"}, s.texts)
+			require.Len(t, reported, 1)
+			var content *messaging.ContentError
+			require.ErrorAs(t, reported[0], &content)
+			require.Equal(t, "stream", content.MsgType)
+		})
+}
+
+func TestRequestNobodyKnowsEndsWithNoReply(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, _ *kerneltest.Kernel, conn *kernel.Conn) {
+		_, err := conn.Call(t.Context(), messaging.Shell, &messaging.UnknownContent{Type: "bogus_request"})
+		require.ErrorIs(t, err, kernel.ErrNoReply)
+		reply, err := conn.Complete(t.Context(), "ab", 2)
+		require.NoError(t, err)
+		require.Equal(t, messaging.StatusOK, reply.Status)
+		_, err = conn.Inspect(t.Context(), "ab", 2, 0)
+		require.NoError(t, err)
+		whole, err := conn.IsComplete(t.Context(), "ab")
+		require.NoError(t, err)
+		require.NotEmpty(t, whole.Status)
+		_, err = conn.History(t.Context(), &messaging.HistoryRequest{HistAccessType: "tail", N: 1})
+		require.NoError(t, err)
+	})
+}
+
+func TestBuffersComeWithTheirMessage(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("widget", func(c *kerneltest.Call) {
+			m := c.Message(messaging.IOPub, &messaging.CommMsg{CommID: "w", Data: []byte(`{}`)})
+			m.Buffers = [][]byte{{1, 2}, {}}
+			c.Send(m)
+		})
+		e := execute(t, conn, "widget")
+		var buffers [][]byte
+		for event, err := range e.All(t.Context()) {
+			require.NoError(t, err)
+			if _, ok := event.Content.(*messaging.CommMsg); ok {
+				buffers = event.Message.Buffers
+			}
+		}
+		require.Equal(t, [][]byte{{1, 2}, {}}, buffers)
+	})
+}
+
+func TestKernelThatNeverAnswersIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := kerneltest.New(nil)
+		fake.Die()
+		conn := kernel.New(kerneltest.Pipe(fake), nil)
+		_, err := conn.Ready(t.Context())
+		require.ErrorIs(t, err, kernel.ErrDead)
+		require.NoError(t, conn.Close())
+		fake.Close()
+	})
+}
