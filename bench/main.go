@@ -14,9 +14,11 @@ import (
 	"text/tabwriter"
 
 	"github.com/ds-sandbox/ds-sandbox/backends/local/pyenv"
+	"github.com/ds-sandbox/ds-sandbox/kernel/kerneltest"
 )
 
 func main() {
+	kerneltest.ServeIfChild()
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
 	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte or socket")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
