@@ -143,7 +143,7 @@ class LineStream(OutStream):
         super().flush()
 
     def _catch_up(self) -> None:
-        # In this order: what another thread has just read makes the pipe empty, and its text is not written yet.
+        # In this order: what another thread has just read left the pipe empty, and is not written yet.
         if self._watched() and (ready(self._fid, select.POLLIN) or self._pumping):
             self._pump()
 
