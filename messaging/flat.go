@@ -166,11 +166,18 @@ func hex4(b []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
+// validText replaces each byte of invalid UTF-8 by U+FFFD, as encoding/json does.
 func validText(b []byte) []byte {
 	if utf8.Valid(b) {
 		return b
 	}
-	return bytes.ToValidUTF8(b, []byte("\uFFFD"))
+	out := make([]byte, 0, len(b)+16)
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		out = utf8.AppendRune(out, r)
+		b = b[size:]
+	}
+	return out
 }
 
 // field is the text of a flat value: a string's text, nothing for null, the literal else.

@@ -141,7 +141,7 @@ type HistoryEntry struct {
 
 // MarshalJSON writes the longer form, which carries the output.
 func (h HistoryEntry) MarshalJSON() ([]byte, error) {
-	return json.Marshal([]any{h.Session, h.Line, []string{h.Input, h.Output}})
+	return marshalPlain([]any{h.Session, h.Line, []string{h.Input, h.Output}})
 }
 
 // UnmarshalJSON reads both forms.

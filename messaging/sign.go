@@ -141,7 +141,8 @@ func (d *Decoder) Decode(ch Channel, frames [][]byte) (*Message, error) {
 }
 
 func (d *Decoder) readParent(b []byte) (*Header, error) {
-	if len(b) <= 2 || string(b) == "null" { // {} or nothing
+	switch string(b) {
+	case "", "{}", "null":
 		return nil, nil
 	}
 	if d.parent != nil && bytes.Equal(d.parent.raw, b) {
