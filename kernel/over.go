@@ -18,20 +18,21 @@ func (e *Execution) deliver(m *messaging.Message) {
 	if e.over {
 		return
 	}
-	switch {
-	case m.Channel == messaging.Shell:
+	// The channel first: a status on shell or an output on stdin means nothing.
+	switch m.Channel {
+	case messaging.Shell:
 		e.takeReply(m)
-	case m.Header.MsgType == "status":
-		e.takeStatus(m)
-	case m.Channel == messaging.Stdin:
+	case messaging.Stdin:
 		if m.Header.MsgType == "input_request" && e.request.AllowStdin {
 			e.asking = m
 			e.enqueue(m)
 		}
-	case m.Channel == messaging.IOPub:
-		if e.phase < phaseRuns {
-			e.advance(phaseRuns) // output of any kind shows that the code runs
+	case messaging.IOPub:
+		if m.Header.MsgType == "status" {
+			e.takeStatus(m)
+			return
 		}
+		e.advance(phaseRuns) // output of any kind shows that the code runs
 		e.enqueue(m)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,9 +30,9 @@ type answer struct {
 // deliver takes a message of this call from the demultiplexer.
 func (k *call) deliver(m *messaging.Message) {
 	switch {
-	case m.Channel == k.ch:
+	case m.Channel == k.ch && strings.HasSuffix(m.Header.MsgType, "_reply"):
 		k.give(answer{reply: m})
-	case m.Header.MsgType == "status":
+	case m.Channel == messaging.IOPub && m.Header.MsgType == "status":
 		content, err := m.Decode()
 		if err != nil || content.(*messaging.Status).ExecutionState != messaging.StateIdle {
 			return
