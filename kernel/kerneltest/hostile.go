@@ -12,8 +12,8 @@ type Outcome int
 // The outcomes. Whichever it is, it must come in time, in bounded memory, and leave no goroutine behind.
 const (
 	EndsWell   Outcome = iota // with HostileOutput and an ok reply
-	EndsBadly                 // in an error
-	EndsEither                // in an error, or well
+	EndsBadly                 // in an error, or with an error reply
+	EndsEither                // well or badly
 )
 
 // HostileOutput is what a run on a hostile kernel prints on stdout if it is understood rightly. Text that says "evil"

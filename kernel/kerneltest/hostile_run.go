@@ -103,7 +103,7 @@ func hostileMessages() []HostileCase {
 		{Name: "never says anything", Outcome: EndsBadly, Connects: true, Patience: true, run: func(*Call) {}},
 		{Name: "contents that make no sense", Outcome: EndsWell, Connects: true, run: amid(oddContents)},
 		{Name: "headers that make no sense", Outcome: EndsWell, Connects: true, run: amid(oddHeaders)},
-		{Name: "reply that makes no sense", Outcome: EndsEither, Connects: true, run: func(c *Call) {
+		{Name: "reply that makes no sense", Outcome: EndsBadly, Connects: true, Patience: true, run: func(c *Call) {
 			start(c)
 			m := c.Message(messaging.Shell, &messaging.ExecuteReply{})
 			m.Content = []byte("[\"evil\"")
@@ -125,9 +125,9 @@ func hostileFloods() []HostileCase {
 		{Name: "a million empty texts", Outcome: EndsWell, Connects: true, run: amid(func(c *Call) {
 			repeat(c, million, c.Encode(c.Message(messaging.IOPub, &messaging.Stream{Name: messaging.Stdout})))
 		})},
-		{Name: "a million messages for others", Outcome: EndsWell, Connects: true, run: amid(func(c *Call) {
+		{Name: "a hundred thousand messages for others", Outcome: EndsWell, Connects: true, run: amid(func(c *Call) {
 			other := c.Foreign()
-			repeat(c, million, other.Encode(other.Message(messaging.IOPub, &messaging.Stream{Name: messaging.Stdout, Text: "evil\n"})))
+			repeat(c, 100_000, other.Encode(other.Message(messaging.IOPub, &messaging.Stream{Name: messaging.Stdout, Text: "evil\n"})))
 		})},
 		{Name: "a million frames that are no message", Outcome: EndsWell, Connects: true, run: amid(func(c *Call) {
 			repeat(c, million, [][]byte{[]byte("x")})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -504,7 +505,7 @@ func TestPipeEndsWithItsContextAndClose(t *testing.T) {
 
 func TestScriptWaitsForASlowClientAndEndsWithTheKernel(t *testing.T) {
 	overPipe(t, nil, func(t *testing.T, k *kerneltest.Kernel, c *client) {
-		text := string(make([]byte, 1<<20))
+		text := strings.Repeat("x", 1<<20)
 		sent := 0
 		k.On("much", func(c *kerneltest.Call) {
 			for sent = 0; sent < 1000 && !ended(c); sent++ {
