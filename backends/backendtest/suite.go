@@ -1,0 +1,39 @@
+package backendtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Open makes a backend for one test; the suite closes it.
+type Open func(t *testing.T) backends.Backend
+
+// limit bounds each test; none comes near it.
+const limit = 2 * time.Minute
+
+// Run runs the whole suite.
+func Run(t *testing.T, open Open) {
+	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
+	t.Run("files", func(t *testing.T) { testFiles(t, open) })
+	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
+}
+
+// with runs a test on an instance of its own.
+func with(t *testing.T, open Open, name string, test func(t *testing.T, ctx context.Context, in backends.Instance)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		b := open(t)
+		defer func() { require.NoError(t, b.Close()) }()
+		in, err := b.Create(ctx, backends.Spec{ID: "suite", Env: map[string]string{"FROM_SPEC": "spec", "BOTH": "spec"}})
+		require.NoError(t, err)
+		test(t, ctx, in)
+		require.NoError(t, in.Destroy(ctx))
+	})
+}

@@ -1,0 +1,184 @@
+package local_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/ds-sandbox/ds-sandbox/agent"
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
+	"github.com/ds-sandbox/ds-sandbox/backends/local"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// folders are a base and a runtime folder of a test's own.
+func folders(t *testing.T) (base, runtime string) {
+	t.Helper()
+	runtime, err := os.MkdirTemp("", "dst") // a short path, for sockets
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
+	return filepath.Join(t.TempDir(), "base"), runtime
+}
+
+func TestLocalPassesTheSuite(t *testing.T) {
+	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
+		backendtest.Run(t, func(t *testing.T) backends.Backend {
+			base, runtime := folders(t)
+			b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+			require.NoError(t, err)
+			return b
+		})
+	})
+}
+
+// create opens a backend and an instance without a kernel.
+func create(t *testing.T) (*local.Backend, backends.Instance, string) {
+	t.Helper()
+	base, runtime := folders(t)
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	in, err := b.Create(t.Context(), backends.Spec{ID: "one"})
+	require.NoError(t, err)
+	return b, in, base
+}
+
+func TestFoldersAreTheOwnersAlone(t *testing.T) {
+	_, in, base := create(t)
+	info, err := os.Stat(base)
+	require.NoError(t, err)
+	require.Equal(t, os.ModeDir|os.ModeSticky|0o777, info.Mode())
+	for _, name := range []string{"ws-one", "env-one"} {
+		info, err := os.Stat(filepath.Join(base, name))
+		require.NoError(t, err)
+		require.Equal(t, os.ModeDir|0o700, info.Mode(), name)
+	}
+	require.Equal(t, filepath.Join(base, "ws-one"), in.Workspace())
+}
+
+func TestLinksNeverLeadOut(t *testing.T) {
+	_, in, _ := create(t)
+	ctx, files := t.Context(), in.Files()
+	outside := t.TempDir()
+	secret := filepath.Join(outside, "secret")
+	require.NoError(t, os.WriteFile(secret, []byte("s3cret"), 0o600))
+	require.NoError(t, os.Symlink(secret, filepath.Join(in.Workspace(), "link")))
+	require.NoError(t, os.Symlink(outside, filepath.Join(in.Workspace(), "dir")))
+	require.NoError(t, os.Symlink("../../..", filepath.Join(in.Workspace(), "up")))
+	for _, name := range []string{"link", "dir/secret", "up/etc/passwd"} {
+		_, err := files.Open(ctx, name)
+		require.ErrorIs(t, err, backends.ErrOutside, name)
+		_, err = files.Write(ctx, name, strings.NewReader("x"))
+		require.ErrorIs(t, err, backends.ErrOutside, name)
+	}
+	_, err := files.List(ctx, "dir")
+	require.Error(t, err)
+	info, err := files.Stat(ctx, "link")
+	require.NoError(t, err)
+	require.Equal(t, backends.TypeLink, info.Type)
+	require.Equal(t, secret, info.Target)
+	require.NoError(t, files.Remove(ctx, "dir"), "a link is removed, not followed")
+	require.NoError(t, files.Remove(ctx, "link"))
+	data, err := os.ReadFile(secret)
+	require.NoError(t, err)
+	require.Equal(t, "s3cret", string(data))
+}
+
+func TestLinksSwappedMeanwhileNeverLeadOut(t *testing.T) {
+	_, in, _ := create(t)
+	ctx, files := t.Context(), in.Files()
+	outside := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(outside, "f"), []byte("outside"), 0o600))
+	dir, aside := filepath.Join(in.Workspace(), "d"), filepath.Join(in.Workspace(), "aside")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte("inside"), 0o600))
+	stop := make(chan struct{})
+	var swapper sync.WaitGroup
+	swapper.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Rename(dir, aside)
+				_ = os.Symlink(outside, dir)
+				_ = os.Remove(dir)
+				_ = os.Rename(aside, dir)
+			}
+		}
+	})
+	for range 3000 {
+		if r, err := files.Open(ctx, "d/f"); err == nil {
+			data := make([]byte, 16)
+			n, _ := r.Read(data)
+			require.NoError(t, r.Close())
+			require.NotEqual(t, "outside", string(data[:n]))
+		}
+		_, _ = files.Write(ctx, "d/new", strings.NewReader("x"))
+		_ = files.Remove(ctx, "d/new")
+	}
+	close(stop)
+	swapper.Wait()
+	names, err := filepath.Glob(filepath.Join(outside, "*"))
+	require.NoError(t, err)
+	require.Len(t, names, 1, "something was written outside")
+}
+
+func TestWhatIsNoFileNeverBlocks(t *testing.T) {
+	_, in, _ := create(t)
+	makeFIFO(t, filepath.Join(in.Workspace(), "fifo"))
+	_, err := in.Files().Open(t.Context(), "fifo")
+	require.ErrorIs(t, err, backends.ErrNotRegular)
+	_, err = in.Files().Write(t.Context(), "fifo", strings.NewReader("x"))
+	require.ErrorIs(t, err, backends.ErrNotRegular)
+	info, err := in.Files().Stat(t.Context(), "fifo")
+	require.NoError(t, err)
+	require.Equal(t, backends.TypeOther, info.Type)
+}
+
+func TestFoldersThatOthersControlAreRefused(t *testing.T) {
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	base, runtime := folders(t)
+	open := func(base, runtime string) error {
+		b, err := local.Open(context.Background(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		if err == nil {
+			require.NoError(t, b.Close())
+		}
+		return err
+	}
+	require.NoError(t, open(base, runtime))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(base, link))
+	require.ErrorContains(t, open(link, runtime), "is a link")
+	loose := filepath.Join(t.TempDir(), "loose")
+	require.NoError(t, os.Mkdir(loose, 0o700))
+	require.NoError(t, os.Chmod(loose, 0o777))
+	require.ErrorContains(t, open(loose, runtime), "sticky")
+	require.ErrorContains(t, open(base, loose), "open to others")
+	require.ErrorContains(t, open(base, link), "not a folder but a link")
+}
+
+func TestWorkspaceOfALiveEngineIsNotSwept(t *testing.T) {
+	_, in, base := create(t)
+	b := in
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	_, runtime := folders(t)
+	second, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, second.Close()) }()
+	require.DirExists(t, b.Workspace())
+	_, err = second.Create(t.Context(), backends.Spec{ID: "one"})
+	require.ErrorContains(t, err, "taken", "two engines share a base folder but no id")
+}
