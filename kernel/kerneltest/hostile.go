@@ -20,14 +20,14 @@ const (
 // must never be taken for the run's.
 const HostileOutput = "ok\n"
 
-// HostileCase is a kernel that means harm. It does it again in each run.
+// HostileCase is a kernel that means harm. It does it again in each run that it lives to see.
 type HostileCase struct {
 	Name    string
 	Outcome Outcome // of a run, connecting included
 	// Connects says that it can be connected to and answers kernel_info: its harm comes with a run, whatever the code.
 	Connects bool
 	// Patience says that a run on it ends only by the client's own timeouts: of the handshake, of the run's context
-	// and an interrupt that has no effect, or of silence after the reply.
+	// and an interrupt that has no effect, or of silence after the reply. It is good for one run only.
 	Patience bool
 
 	run   func(*Call)                                // answers executions

@@ -23,10 +23,14 @@ func hostileFrames() []HostileCase {
 		{Name: "frame of 2^62 bytes on shell", Outcome: EndsBadly, Connects: true, run: spoil(messaging.Shell, longHeader(0, 1<<62))},
 		{Name: "frame of 2^64-1 bytes", Outcome: EndsBadly, Connects: true, run: spoil(messaging.IOPub, longHeader(0, 1<<64-1))},
 		{Name: "command of 2^40 bytes", Outcome: EndsBadly, Connects: true, run: spoil(messaging.IOPub, longHeader(0x04, 1<<40))},
-		{Name: "message of frames without end", Outcome: EndsBadly, Connects: true,
-			run: spoil(messaging.IOPub, bytes.Repeat([]byte{0x01, 1, 'x'}, 1<<20))},
-		{Name: "frames that add up to more than a message", Outcome: EndsBadly, Connects: true,
-			run: spoil(messaging.IOPub, append(append(longHeader(0x01, 1<<20), make([]byte, 1<<20)...), longHeader(0, 1<<28)...))},
+		{
+			Name: "message of frames without end", Outcome: EndsBadly, Connects: true,
+			run: spoil(messaging.IOPub, bytes.Repeat([]byte{0x01, 1, 'x'}, 1<<20)),
+		},
+		{
+			Name: "frames that add up to more than a message", Outcome: EndsBadly, Connects: true,
+			run: spoil(messaging.IOPub, append(append(longHeader(0x01, 1<<20), make([]byte, 1<<20)...), longHeader(0, 1<<28)...)),
+		},
 		{Name: "announces 200 MB and sends 4", Outcome: EndsWell, Connects: true, Patience: true, run: func(c *Call) {
 			start(c)
 			c.Bytes(messaging.IOPub, append(longHeader(0, 200<<20), "evil"...))
@@ -92,10 +96,13 @@ func hostileMessages() []HostileCase {
 				c.Send(c.Message(ch, &messaging.Stream{Name: messaging.Stdout, Text: "evil\n"}))
 			}
 			c.Send(c.Message(messaging.Shell, &messaging.Status{ExecutionState: messaging.StateIdle}))
-			// What is right follows late, so that a run that took the above for its end has ended by then.
+			// What is right follows late and outputs after the reply, as they may, so that a run that took one of the above
+			// for its idle has ended by then, without the output.
+			_ = c.Sleep(50 * time.Millisecond)
+			c.Reply(nil)
 			_ = c.Sleep(50 * time.Millisecond)
 			c.Stream(messaging.Stdout, HostileOutput)
-			finish(c)
+			c.Idle()
 		}},
 		{Name: "is never idle", Outcome: EndsWell, Connects: true, Patience: true, run: func(c *Call) { start(c); c.Reply(nil) }},
 		{Name: "never replies", Outcome: EndsBadly, Connects: true, Patience: true, run: func(c *Call) { start(c); c.Idle() }},
