@@ -1,0 +1,68 @@
+package examples_test
+
+import (
+	"bytes"
+	"context"
+	"image/png"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
+)
+
+// examples says what each program prints, among other things.
+var examples = map[string][]string{
+	"quickstart": {"mean of [3, 4, 5]", "value: 4.0 success: true"},
+	"async":      {"printed: step 0", "printed: step 2", "value: 2", "squares: [49 64 81]"},
+	"streaming":  {"out epoch 1: loss 1.000", "err drawing", "saved as loss.png", "out done"},
+	"errors": {
+		"raised: ZeroDivisionError", "timed out: ended by interrupt variables lost: false", "still there: 42",
+		"died with exit code 7", "x after the death: False", "no kernel fortran77",
+	},
+	"files":    {"the run created people.csv", "ada,36", "streamed 24 bytes", "dir out", "outside: true"},
+	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
+	"many":     {"sandbox 5: 3.1", "mean of 6 sandboxes: 3.1"},
+	"analysis": {"569 tumours, 30 measurements", "epoch 20", "picture saved as", "strongest weights:", "worst texture"},
+}
+
+func TestExamplesRunAsTheyStand(t *testing.T) {
+	python := backendtest.Pythons(t)[0]
+	folders, err := filepath.Glob("*/main.go")
+	require.NoError(t, err)
+	require.Len(t, folders, len(examples), "an example without a test, or the other way round")
+	bin := t.TempDir()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "./...").CombinedOutput()
+	require.NoError(t, err, string(out))
+	for name, wants := range examples {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			dir := t.TempDir()
+			cmd := exec.CommandContext(ctx, filepath.Join(bin, name))
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "DS_SANDBOX_PYTHON="+python)
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, string(out))
+			for _, want := range wants {
+				require.Contains(t, string(out), want)
+			}
+			pictures, err := filepath.Glob(filepath.Join(dir, "*.png"))
+			require.NoError(t, err)
+			for _, picture := range pictures {
+				data, err := os.ReadFile(picture)
+				require.NoError(t, err)
+				decoded, err := png.Decode(bytes.NewReader(data))
+				require.NoError(t, err)
+				require.Greater(t, decoded.Bounds().Dx(), 200)
+			}
+			if name == "analysis" || name == "streaming" {
+				require.Len(t, pictures, 1)
+			}
+		})
+	}
+}

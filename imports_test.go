@@ -1,0 +1,62 @@
+package dssandbox_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/ds-sandbox/ds-sandbox/"
+
+// allowed says what each package of ours may import of ours: only what is below it.
+var allowed = map[string]string{
+	"messaging":            "",
+	"messaging/zmtp":       "messaging",
+	"images":               "",
+	"backends":             "messaging",
+	"agent":                "messaging messaging/zmtp backends",
+	"backends/local":       "messaging backends agent backends/local/pyenv",
+	"backends/local/pyenv": "agent images",
+	"backends/backendtest": "messaging backends agent",
+	"kernel":               "messaging messaging/zmtp backends",
+	"kernel/kerneltest":    "messaging messaging/zmtp",
+	"sandbox":              "messaging backends backends/local backends/local/pyenv kernel",
+}
+
+// homes says which outside packages are imported in one folder only.
+var homes = map[string]string{
+	"github.com/go-zeromq/zmq4":    "messaging/zmtp",
+	"github.com/docker/docker":     "backends/docker",
+	"github.com/gorilla/websocket": "server",
+}
+
+func TestPackagesImportDownwardOnly(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	require.NoError(t, err)
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name := strings.TrimPrefix(fields[0], module)
+		rule, limited := allowed[name]
+		for _, imported := range fields[1:] {
+			if ours, ok := strings.CutPrefix(imported, module); ok && limited {
+				require.Contains(t, strings.Fields(rule), ours, "%s may not import it", name)
+			}
+			for outside, home := range homes {
+				if imported == outside || strings.HasPrefix(imported, outside+"/") {
+					require.True(t, name == home || strings.HasPrefix(name, home+"/"), "%s imports %s, which belongs in %s", name, imported, home)
+				}
+			}
+			// Tests are not listed in .Imports; testify and goleak serve these and the test packages.
+			if strings.Contains(imported, "stretchr/testify") || strings.Contains(imported, "goleak") {
+				require.True(t, strings.HasSuffix(name, "test"), "%s imports %s", name, imported)
+			}
+		}
+		if limited {
+			checked++
+		}
+	}
+	require.Equal(t, len(allowed), checked, "a package of the rules is gone, or new")
+}
