@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ var examples = map[string][]string{
 	},
 	"files":    {"the run created people.csv", "ada,36", "streamed 24 bytes", "dir out", "outside: true"},
 	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
+	"modes":    {"local: local, because asked for", "docker: not in this version"},
+	"config":   {"test fast now", "'Ada' of me"},
 	"many":     {"sandbox 5: 3.1", "mean of 6 sandboxes: 3.1"},
 	"analysis": {"569 tumours, 30 measurements", "epoch 20", "picture saved as", "strongest weights:", "worst texture"},
 }
@@ -65,4 +68,22 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	programs := 0
+	for block := range strings.SplitSeq(string(readme), "```go\n") {
+		program, _, found := strings.Cut(block, "\n```")
+		if !found || !strings.Contains(program, "package main\n") || !strings.HasPrefix(program, "// Command ") {
+			continue
+		}
+		programs++
+		name := strings.Fields(program)[2]
+		source, err := os.ReadFile(filepath.Join(name, "main.go"))
+		require.NoError(t, err)
+		require.Equal(t, string(source), program+"\n", "README.md and examples/%s differ", name)
+	}
+	require.Equal(t, 8, programs)
 }
