@@ -96,6 +96,9 @@ func (e *startError) Unwrap() error { return e.errno }
 
 // start starts a program with the given standard files, in a session of its own.
 func (k *keeper) start(ctx context.Context, argv []string, env map[string]string, dir string, files ...*os.File) (*process, error) {
+	if env == nil {
+		env = map[string]string{} // the wire knows no null here
+	}
 	r, err := k.wire.call(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir}, files...)
 	if err != nil {
 		return nil, k.reason(err)

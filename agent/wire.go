@@ -40,7 +40,7 @@ type request struct {
 	Op     string            `json:"op"`
 	Name   string            `json:"name,omitempty"`
 	Argv   []string          `json:"argv,omitempty"`
-	Env    map[string]string `json:"env,omitempty"`
+	Env    map[string]string `json:"env"` // of start
 	Cwd    string            `json:"cwd,omitempty"`
 	PID    int               `json:"pid,omitempty"`
 	Signal string            `json:"signal,omitempty"`

@@ -11,10 +11,12 @@ import (
 type Execution struct {
 	Results        []*Result       `json:"results"`
 	Logs           Logs            `json:"logs"`
-	Error          *ExecutionError `json:"error,omitempty"` // the code raised
-	ExecutionCount int             `json:"execution_count"` // 0 when the code did not run
-	Truncated      int64           `json:"truncated,omitempty"`
-	Usage          Usage           `json:"usage"`
+	Error          *ExecutionError `json:"error,omitempty"`     // the code raised
+	ExecutionCount int             `json:"execution_count"`     // 0 when the code did not run
+	Truncated      int64           `json:"truncated,omitempty"` // bytes of output left out
+	// Incomplete says that the kernel answered but never said that its output was over, so output may be missing uncounted.
+	Incomplete bool  `json:"incomplete,omitempty"`
+	Usage      Usage `json:"usage"`
 }
 
 // Logs is what the code printed, in the pieces it came in.
@@ -75,8 +77,9 @@ type Cleared struct{}
 
 // Cut says that output was left out here because it was not read in time.
 type Cut struct {
-	Messages int
-	Bytes    int64
+	Messages   int
+	Bytes      int64
+	Incomplete bool // more may be missing, uncounted; see Execution
 }
 
 func (*OutputMessage) output()  {}

@@ -65,7 +65,8 @@ func (f *fold) add(event *kernel.Event) []Output {
 		return []Output{&Started{ExecutionCount: c.ExecutionCount}}
 	case *kernel.Truncated:
 		f.execution.Truncated += c.Bytes
-		return []Output{&Cut{Messages: c.Messages, Bytes: c.Bytes}}
+		f.execution.Incomplete = f.execution.Incomplete || c.IdleLost
+		return []Output{&Cut{Messages: c.Messages, Bytes: c.Bytes, Incomplete: c.IdleLost}}
 	}
 	return nil
 }

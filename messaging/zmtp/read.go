@@ -98,7 +98,7 @@ func (c *Conn) readSlow() ([][]byte, error) {
 			continue
 		}
 		if size > uint64(c.maxFrame) || total+int64(size) > c.maxFrame {
-			return nil, fmt.Errorf("%w: %d bytes announced, the limit is %d", ErrTooLarge, size, c.maxFrame)
+			return nil, fmt.Errorf("%w: %d bytes announced after %d, the limit is %d", ErrTooLarge, size, total, c.maxFrame)
 		}
 		if len(frames) == maxFrames {
 			return nil, fmt.Errorf("%w: more than %d frames", ErrTooLarge, maxFrames)
