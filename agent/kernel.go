@@ -102,8 +102,8 @@ func (k *kernelProcess) writeConnection() (string, error) {
 		SignatureScheme: "hmac-sha256", KernelName: k.spec.Name,
 	}
 	if n := len(k.info.IP) + 2; n > maxSocketPath {
-		return "", fmt.Errorf("socket path %s-1 has %d bytes, a unix socket's may have %d: set RuntimeDir or DS_SANDBOX_RUNTIME_DIR to a shorter folder",
-			k.info.IP, n, maxSocketPath)
+		return "", fmt.Errorf("socket path %s-1 has %d bytes, a unix socket's may have %d: "+
+			"set RuntimeDir or DS_SANDBOX_RUNTIME_DIR to a shorter folder", k.info.IP, n, maxSocketPath)
 	}
 	data, err := json.Marshal(k.info)
 	if err != nil {
@@ -186,7 +186,8 @@ func (k *kernelProcess) connect(ctx context.Context) (messaging.Transport, error
 		}
 		select {
 		case <-watcher.Events:
-		case <-watcher.Errors: // an overflow: look again
+		case err := <-watcher.Errors: // an overflow: look again
+			k.in.agent.config.Logger.Debug("watch for sockets", "error", err)
 		case <-again:
 		case <-k.done:
 			if k.err != nil {

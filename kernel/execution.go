@@ -61,7 +61,6 @@ type Execution struct {
 	reply      *messaging.ExecuteReply
 	gotReply   bool
 	gotIdle    bool
-	idleLost   bool
 	asking     *messaging.Message // the input_request to answer
 	err        error              // why the run ended early
 	over       bool

@@ -88,7 +88,8 @@ func testKernels(t *testing.T, open Open) {
 		with(t, open, "env", func(t *testing.T, ctx context.Context, in backends.Instance) {
 			c := startKernel(t, ctx, in, backends.KernelConfig{Dir: "sub/dir", Env: map[string]string{"BOTH": "kernel"}})
 			require.Equal(t, "python3", c.process.Spec().Name)
-			out := c.run("import os\nprint('HOST_SECRET' in os.environ, os.environ['FROM_SPEC'], os.environ['BOTH'], os.environ['HOME'], os.getcwd())")
+			out := c.run("from os import environ, getcwd\n" +
+				"print('HOST_SECRET' in environ, environ['FROM_SPEC'], environ['BOTH'], environ['HOME'], getcwd())")
 			require.Equal(t, "False spec kernel "+in.Workspace()+" "+in.Workspace()+"/sub/dir\n", out)
 		})
 	})
@@ -136,8 +137,10 @@ func testKernels(t *testing.T, open Open) {
 	})
 	with(t, open, "StartThatFailsSaysWhy", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		// A broken sitecustomize stands for everything that ends a kernel while it starts.
-		write(t, ctx, in.Files(), "broken/sitecustomize.py", "import os, sys\nsys.stderr.write('cannot go on: disk on fire\\n')\nsys.stderr.flush()\nos._exit(3)\n")
-		process, err := in.StartKernel(ctx, backends.KernelConfig{Env: map[string]string{"PYTHONPATH": in.Workspace() + "/broken"}})
+		write(t, ctx, in.Files(), "broken/sitecustomize.py",
+			"import os, sys\nsys.stderr.write('cannot go on: disk on fire\\n')\nsys.stderr.flush()\nos._exit(3)\n")
+		broken := map[string]string{"PYTHONPATH": in.Workspace() + "/broken"}
+		process, err := in.StartKernel(ctx, backends.KernelConfig{Env: broken})
 		require.NoError(t, err)
 		_, err = process.Connect(ctx)
 		var start *backends.StartError
@@ -153,7 +156,7 @@ func testKernels(t *testing.T, open Open) {
 	})
 	with(t, open, "OutputFloodOfTheProcessIsBounded", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		c := startKernel(t, ctx, in, backends.KernelConfig{})
-		c.run("import os, sys\nfor _ in range(3000): os.write(sys.__stderr__.fileno() if hasattr(sys.__stderr__, 'fileno') else 2, b'x' * 1000)")
+		c.run("import os, sys\nfor _ in range(3000): os.write(2, b'x' * 1000)")
 		require.LessOrEqual(t, len(c.process.Diagnose(ctx)), 16<<10+8)
 	})
 	with(t, open, "DestroyEndsDaemons", func(t *testing.T, ctx context.Context, in backends.Instance) {

@@ -33,9 +33,7 @@ left.plot(range(1, 21), losses, marker="o", markersize=3)
 left.set(title="Test loss while training", xlabel="epoch", ylabel="log loss")
 left.grid(alpha=0.3)
 right.imshow(matrix, cmap="Blues")
-right.set(
-    title="Confusion matrix", xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names
-)
+right.set(title="Confusion matrix", xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1], xticklabels=names, yticklabels=names)
 for i, j in np.ndindex(2, 2):
     right.text(j, i, matrix[i, j], ha="center", va="center", color="white" if matrix[i, j] > matrix.max() / 2 else "black")
 figure.tight_layout()

@@ -46,7 +46,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := sbx.RunCode(ctx, "import os\nprint(os.environ['STAGE'], os.environ['MODE'], os.environ['ONCE'])\ninput('name? ')", &sandbox.RunOptions{
+	const code = "import os\nprint(os.environ['STAGE'], os.environ['MODE'], os.environ['ONCE'])\ninput('name? ')"
+	out, err := sbx.RunCode(ctx, code, &sandbox.RunOptions{
 		Context:   analysis,
 		Env:       map[string]string{"ONCE": "now"},
 		Timeout:   30 * time.Second,

@@ -2,6 +2,7 @@ package zmtp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -119,7 +120,7 @@ func (c *Conn) readSlow() ([][]byte, error) {
 func (c *Conn) readHeader(inside bool) (flags byte, size uint64, err error) {
 	var head [9]byte
 	if _, err := io.ReadFull(c.r, head[:2]); err != nil {
-		if inside && err == io.EOF { //nolint:errorlint // io.ReadFull returns it bare
+		if inside && errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return 0, 0, err
@@ -197,7 +198,7 @@ func (c *Conn) pong(context []byte) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF { //nolint:errorlint // io.ReadFull returns it bare
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
