@@ -22,11 +22,13 @@ from jupyter_client.session import Session
 CELLS = [
     "x = 1; x",
     "import sys; print('out'); print('err', file=sys.stderr)",
-    "from IPython.display import display, clear_output, HTML\nh = display(HTML('<b>ü</b>'), display_id='d1')\nh.update(HTML('<i>2</i>'))\nclear_output(wait=True)",
+    "from IPython.display import display, clear_output, HTML\nh = display(HTML('<b>ü</b>'), display_id='d1')\n"
+    "h.update(HTML('<i>2</i>'))\nclear_output(wait=True)",
     "1/0",
     "input('name? ')",
     "len?",
-    "from ipykernel.comm import Comm\nc = Comm(target_name='t', data={'a': 1}, buffers=[b'\\x00\\x01', b''])\nc.send({'b': 2}, buffers=[b'zz'])\nc.close()",
+    "from ipykernel.comm import Comm\nc = Comm(target_name='t', data={'a': 1}, buffers=[b'\\x00\\x01', b''])\n"
+    "c.send({'b': 2}, buffers=[b'zz'])\nc.close()",
     "print('\\udcff')",
     "get_ipython().display_pub.publish({'application/json': {'nan': float('nan')}})",
 ]
@@ -53,7 +55,7 @@ def main():
     with open(path, "w") as f:
         json.dump(info, f)
     kernel = subprocess.Popen([sys.executable, "-m", "ipykernel_launcher", "-f", path, "--HistoryManager.hist_file=:memory:"])
-    while not all(os.path.exists(info["ip"] + "-%d" % n) for n in range(1, 6)):
+    while not all(os.path.exists(f"{info['ip']}-{n}") for n in range(1, 6)):
         time.sleep(0.05)
     context = zmq.Context()
     identity = uuid.uuid4().hex.encode()
@@ -66,7 +68,7 @@ def main():
         else:
             s.setsockopt(zmq.SUBSCRIBE, b"")
             s.setsockopt(zmq.SUBSCRIBE, b"nonce")
-        s.connect("ipc://%s-%d" % (info["ip"], port))
+        s.connect(f"ipc://{info['ip']}-{port}")
     time.sleep(0.3)
     session = Session(key=key.encode(), signature_scheme="hmac-sha256")
     recorded = []
