@@ -1,0 +1,95 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.py")
+	for name, test := range map[string]struct {
+		args []string
+		env  map[string]string
+		says string
+	}{
+		"no code":              {args: []string{"run"}, says: "give a script, or -c CODE, or - for standard input"},
+		"two scripts":          {args: []string{"run", "a.py", "b.py"}, says: `unexpected "b.py"`},
+		"script and code":      {args: []string{"run", "-c", "1", "a.py"}, says: "either a script or -c"},
+		"no such script":       {args: []string{"run", missing}, says: missing + ": no such file"},
+		"a folder as a script": {args: []string{"run", t.TempDir()}, says: "is a directory"},
+		"timeout no duration":  {args: []string{"run", "-c", "1", "--timeout", "soon"}, says: `--timeout: "soon" is no duration`},
+		"timeout zero":         {args: []string{"run", "-c", "1", "--timeout", "0"}, says: "not a positive duration"},
+		"timeout negative":     {args: []string{"repl", "--timeout", "-5"}, says: "not a positive duration"},
+		"env without a name":   {args: []string{"run", "-c", "1", "--env", "=x"}, says: `"=x": use NAME=VALUE`},
+		"env not set here":     {args: []string{"run", "-c", "1", "--env", "CERTAINLY_NOT_SET"}, says: "CERTAINLY_NOT_SET is not set here"},
+		"no such file":         {args: []string{"run", "-c", "1", "--file", missing}, says: "--file: stat " + missing},
+		"unknown flag":         {args: []string{"run", "--nonsense"}, says: "unknown flag: --nonsense"},
+		"unknown command":      {args: []string{"nonsense"}, says: "nonsense"},
+		"argument too many":    {args: []string{"kernels", "python"}, says: `unexpected "python"`},
+		"variable for a flag":  {args: []string{"version"}, env: map[string]string{"DS_SANDBOX_JSON": "maybe"}, says: "DS_SANDBOX_JSON: "},
+		"variable for timeout": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_TIMEOUT": "x"}, says: `--timeout: "x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range test.env {
+				t.Setenv(k, v)
+			}
+			c := start(t, nil, test.args...)
+			require.Equal(t, exitUsage, c.wait())
+			require.Contains(t, c.err.String(), test.says)
+			require.Contains(t, c.err.String(), "see `ds-sandbox help`")
+			require.Empty(t, c.out.String())
+		})
+	}
+}
+
+func TestHelpGoesToStandardOutput(t *testing.T) {
+	for _, args := range [][]string{{}, {"help"}, {"run", "--help"}} {
+		c := start(t, nil, args...)
+		require.Equal(t, 0, c.wait())
+		require.Contains(t, c.out.String(), "Usage:")
+		require.Empty(t, c.err.String())
+	}
+}
+
+func TestWithoutAPythonTheErrorSaysWhatToDo(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "python3")
+	for _, args := range [][]string{{"run", "-c", "1"}, {"repl"}, {"kernels"}, {"doctor"}, {"setup"}} {
+		c := start(t, nil, append(args, "--python", missing)...)
+		require.Equal(t, exitFailed, c.wait(), args)
+		require.Contains(t, c.err.String(), missing)
+		require.Contains(t, c.err.String(), "choose another Python with --python or DS_SANDBOX_PYTHON")
+	}
+}
+
+func TestUnknownBackendIsNamed(t *testing.T) {
+	c := start(t, nil, "run", "-c", "1", "--backend", "moon")
+	require.Equal(t, exitFailed, c.wait())
+	require.Contains(t, c.err.String(), `backend "moon" is not known`)
+}
+
+func TestVersionIsPrinted(t *testing.T) {
+	c := start(t, nil, "version")
+	require.Equal(t, 0, c.wait())
+	require.Regexp(t, `^ds-sandbox \S+ \(go\S+, \w+/\w+\)\n$`, c.out.String())
+
+	t.Setenv("DS_SANDBOX_JSON", "true") // a flag by its variable
+	c = start(t, nil, "version")
+	require.Equal(t, 0, c.wait())
+	require.Contains(t, c.out.String(), `"version":`)
+}
+
+func TestAVariableOfAListHasAnItemALine(t *testing.T) {
+	t.Setenv("DS_SANDBOX_ENV", "A=1,2\nB=3 4")
+	var o sessionOptions
+	s := &streams{out: os.Stdout, err: os.Stderr}
+	cmd := newRun(s, new(common))
+	require.NoError(t, fromEnvironment(cmd.Flags()))
+	var err error
+	o.env, err = cmd.Flags().GetStringArray("env")
+	require.NoError(t, err)
+	require.NoError(t, o.check())
+	require.Equal(t, map[string]string{"A": "1,2", "B": "3 4"}, o.environment)
+}
