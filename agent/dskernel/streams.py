@@ -15,6 +15,7 @@ from ipykernel.iostream import OutStream
 # A pipe that polls as writable takes this much without waiting, so neither reading nor copying a piece ever
 # blocks.
 PIECE = 4096
+LOOK_AFTER = 0.001  # seconds between two writes after which something else may have written in between
 MAX_PUMPED = 1 << 20  # bytes that one flush takes from the pipe; a subprocess may write faster than we read
 
 
@@ -37,6 +38,7 @@ class LineStream(OutStream):
         # When the tail of a buffer was held back first, by the buffer's key.
         self._held: dict[object, float] = {}
         self._pipe_lock = threading.RLock()  # held while the pipe is read; a signal's handler may print
+        self._written = 0.0  # when something was written last
         self._pumping = False  # set before anything is taken from the pipe
         self._pipe_decoder = codecs.getincrementaldecoder("utf-8")("replace")
         super().__init__(*args, **kwargs)
@@ -126,7 +128,12 @@ class LineStream(OutStream):
     def write(self, string: str) -> int | None:
         """Writes text, after what has been written to the descriptor until now."""
         if self._is_master_process():
-            self._catch_up()
+            # A look at the pipe is a system call. Whatever else writes to the descriptor, a subprocess or C code, takes
+            # a moment; in a flood of prints there is none, and two million of them cost seconds less.
+            now = time.monotonic()
+            if now - self._written >= LOOK_AFTER:
+                self._catch_up()
+            self._written = now
         elif isinstance(string, str):
             # A forked child has no timer; upstream sends each piece of it at once, each over a connection of
             # its own, which tears lines apart and shuffles them. Like a stream of Python's own it waits for
