@@ -128,8 +128,8 @@ class LineStream(OutStream):
     def write(self, string: str) -> int | None:
         """Writes text, after what has been written to the descriptor until now."""
         if self._is_master_process():
-            # A look at the pipe is a system call. Whatever else writes to the descriptor, a subprocess or C code, takes
-            # a moment; in a flood of prints there is none, and two million of them cost seconds less.
+            # A look at the pipe is a system call. Whatever else writes to the descriptor, a subprocess or C
+            # code, takes a moment; in a flood of prints there is none, and two million cost seconds less.
             now = time.monotonic()
             if now - self._written >= LOOK_AFTER:
                 self._catch_up()
