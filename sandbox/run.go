@@ -38,7 +38,7 @@ type RunOptions struct {
 	OnError  func(*ExecutionError)
 	OnClear  func() // clear_output: what was shown so far is to be replaced
 	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
-	// with EOFError in the code.
+	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done.
 	OnInput func(prompt string, password bool) (string, error)
 
 	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
@@ -49,6 +49,7 @@ type RunOptions struct {
 // Run is a run of code under way. The caller reads it with Next until io.EOF, or calls Wait or Close; the
 // context's next run waits for that. One goroutine at a time may use it.
 type Run struct {
+	ctx       context.Context // of the run
 	context   *Context
 	execution *kernel.Execution
 	opts      RunOptions
@@ -152,7 +153,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		c.passTurn()
 		return nil, err
 	}
-	run := &Run{context: c, opts: opts, fold: newFold(opts.MaxOutput)}
+	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput)}
 	run.ladder = newLadder(c, opts.Timeout)
 	if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below
@@ -245,6 +246,9 @@ func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
 	value, err := r.opts.OnInput(request.Prompt, request.Password)
 	leave()
 	if err != nil {
+		if r.ctx.Err() != nil {
+			return // the run is being interrupted, which ends the input better
+		}
 		value = messaging.EndOfInput
 	}
 	// An answer that can't be sent means that the run is ending, which Next tells.
