@@ -78,7 +78,8 @@ func TestREPLCtrlCDropsTheLineOrStopsTheCode(t *testing.T) {
 		tt.types("'alive'"+enter, "In [3]: ", 1)
 		tt.typesAtPrompt(ctrlD, "Out[3]: 'alive'", 1)
 		require.Equal(t, 0, c.wait())
-		require.Contains(t, tt.screen.String(), "KeyboardInterrupt: Interrupted by user")
+		require.Equal(t, 2, strings.Count(tt.screen.String(), "\nKeyboardInterrupt: "), "once in the code, once at the question")
+		require.NotContains(t, tt.screen.String(), "EOFError")
 	})
 }
 
