@@ -419,7 +419,7 @@ func TestStateIsToldByTheContext(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		c := sbx.DefaultContext()
 		require.Equal(t, kernel.Idle, c.State())
-		run, err := c.RunCode(ctx, "print(1)", &sandbox.RunOptions{OnStdout: func(sandbox.OutputMessage) { require.Equal(t, kernel.Busy, c.State()) }})
+		run, err := c.RunCode(ctx, "print(1, flush=True); import time; time.sleep(1)", &sandbox.RunOptions{OnStdout: func(sandbox.OutputMessage) { require.Equal(t, kernel.Busy, c.State()) }})
 		require.NoError(t, err)
 		require.Equal(t, "1\n", run.Stdout())
 		require.Equal(t, "python", c.Info().LanguageInfo.Name)

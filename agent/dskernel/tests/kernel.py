@@ -157,5 +157,13 @@ def connect(connection: str) -> BlockingKernelClient:
     client = BlockingKernelClient(connection_file=connection)
     client.load_connection_file()
     client.start_channels()
-    client.wait_for_ready(timeout=PATIENCE)
+    # On a busy machine jupyter_client takes a late heartbeat for a dead kernel; one that is dead stays so.
+    for attempt in range(5):
+        try:
+            client.wait_for_ready(timeout=PATIENCE)
+            break
+        except RuntimeError:
+            if attempt == 4:
+                client.stop_channels()
+                raise
     return client
