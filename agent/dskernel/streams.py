@@ -15,7 +15,7 @@ from ipykernel.iostream import OutStream
 # A pipe that polls as writable takes this much without waiting, so neither reading nor copying a piece ever
 # blocks.
 PIECE = 4096
-LOOK_AFTER = 0.001  # seconds between two writes after which something else may have written in between
+LOOK_AFTER = 0.0001  # seconds between two writes in which a subprocess may have written too
 MAX_PUMPED = 1 << 20  # bytes that one flush takes from the pipe; a subprocess may write faster than we read
 
 
