@@ -28,7 +28,11 @@ func kernelCompleter(c *sandbox.Context, before func() string) completer {
 		above := before()
 		offset := utf8.RuneCountInString(above)
 		reply, err := c.Complete(ctx, above+line, offset+utf8.RuneCountInString(line[:pos]))
-		if err != nil || len(reply.Matches) == 0 {
+		if err != nil {
+			fmt.Fprintf(w, "[ds-sandbox] no completion: %v\n", err)
+			return line, pos
+		}
+		if len(reply.Matches) == 0 {
 			return line, pos
 		}
 		runes := []rune(line)
