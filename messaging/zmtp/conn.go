@@ -77,7 +77,7 @@ func open(ctx context.Context, conn net.Conn, opts *Options, server bool) (_ *Co
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	g := &guard{Conn: conn, r: bufio.NewReaderSize(conn, readBuffer)}
-	shaken, err := zmq4.Open(g, null.Security(), zmq4.SocketType(opts.Type), zmq4.SocketIdentity(opts.Identity), server, nil)
+	shaken, err := shake(g, opts, server)
 	if !stop() && ctx.Err() != nil {
 		return nil, fmt.Errorf("zmtp: handshake: %w", context.Cause(ctx))
 	}
@@ -88,6 +88,17 @@ func open(ctx context.Context, conn net.Conn, opts *Options, server bool) (_ *Co
 		return nil, fmt.Errorf("zmtp: %w", err)
 	}
 	return &Conn{conn: conn, r: g.r, peer: shaken.Peer.Meta, maxFrame: maxFrame}, nil
+}
+
+// shake does the handshake. The library panics at a socket type that it does not know, which is the peer's to name; it runs
+// on our goroutine, so a panic becomes the error that it should have been.
+func shake(g *guard, opts *Options, server bool) (_ *zmq4.Conn, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrHandshake, p)
+		}
+	}()
+	return zmq4.Open(g, null.Security(), zmq4.SocketType(opts.Type), zmq4.SocketIdentity(opts.Identity), server, nil)
 }
 
 // PeerIdentity is the identity the peer announced; empty when it has none.

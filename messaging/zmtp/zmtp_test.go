@@ -110,6 +110,16 @@ func TestIncompatibleSocketsAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "compatible")
 }
 
+func TestUnknownSocketTypeIsRefused(t *testing.T) {
+	for _, kind := range []string{"EVIL", "", "\x00"} {
+		_, err := raw(t, &zmtp.Options{Type: "DEALER"}, func(c net.Conn) {
+			_, _ = c.Write(append(greeting(), ready(kind)...))
+			_, _ = io.Copy(io.Discard, c)
+		})
+		require.ErrorIs(t, err, zmtp.ErrHandshake, "%q", kind)
+	}
+}
+
 // raw connects a zmtp.Conn to bytes that a test writes; shake does the kernel's side of the handshake first.
 func raw(t *testing.T, opts *zmtp.Options, peer func(net.Conn)) (*zmtp.Conn, error) {
 	t.Helper()
