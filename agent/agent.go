@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
@@ -28,17 +24,11 @@ type Config struct {
 type Agent struct {
 	config  Config
 	scripts string // folder of the embedded Python
+	others  others
 
 	mu         sync.Mutex
 	supervisor *supervisor
 	closed     bool
-}
-
-// supervisor is the process above all keepers.
-type supervisor struct {
-	wire   *wire
-	cmd    *exec.Cmd
-	exited chan struct{}
 }
 
 // errClosed says that the agent was closed.
@@ -67,89 +57,45 @@ func (a *Agent) current() (*supervisor, error) {
 	if a.closed {
 		return nil, errClosed
 	}
+	if a.supervisor != nil && !a.supervisor.dead() {
+		return a.supervisor, nil
+	}
 	if a.supervisor != nil {
-		select {
-		case <-a.supervisor.exited:
-			a.config.Logger.Warn("supervisor died, starting another")
-			a.supervisor.wire.close()
-		default:
-			return a.supervisor, nil
-		}
+		a.config.Logger.Warn("supervisor died, starting another")
+		a.supervisor.end()
 	}
 	s, err := startSupervisor(a.config.Python.Executable, filepath.Join(a.scripts, "supervisor.py"))
 	if err != nil {
+		a.supervisor = nil
 		return nil, err
 	}
 	a.supervisor = s
 	return s, nil
 }
 
-// startSupervisor starts the process. Its own output goes nowhere: it has nothing to say but on its socket.
-func startSupervisor(python, script string) (*supervisor, error) {
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = theirs.Close() }()
-	cmd := exec.Command(python, "-I", "-S", "-B", script)
-	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
-	cmd.Dir = "/"
-	if err := cmd.Start(); err != nil {
-		_ = ours.Close()
-		return nil, fmt.Errorf("start supervisor with %s: %w", python, err)
-	}
-	s := &supervisor{cmd: cmd, exited: make(chan struct{})}
-	go func() {
-		defer close(s.exited)
-		_ = cmd.Wait() // how it ended matters to nobody
-	}()
-	s.wire = newWire(ours, func(event) {}, func() {})
-	return s, nil
-}
-
-// closePatience bounds how long a supervisor may take to end everything and itself.
-const closePatience = 4 * time.Second
-
-// Close ends every process of every instance, and the supervisor, and waits for it. It is idempotent.
+// Close ends every process of every instance, and the supervisor, and waits for it, at most 5 s. It is idempotent.
 func (a *Agent) Close() error {
 	a.mu.Lock()
 	a.closed = true
 	s := a.supervisor
 	a.supervisor = nil
 	a.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	s.wire.close() // the supervisor takes this as its end
-	select {
-	case <-s.exited:
-	case <-time.After(closePatience):
-		a.config.Logger.Warn("supervisor did not end, killing it")
-		_ = s.cmd.Process.Kill()
-		<-s.exited
+	if s != nil && !s.close() {
+		a.config.Logger.Warn("supervisor did not end by itself and was killed")
 	}
 	return nil
 }
 
-// keep asks for a keeper and returns our end of its control socket and its process id.
-func (a *Agent) keep(ctx context.Context, name string) (*net.UnixConn, int, error) {
-	s, err := a.current()
-	if err != nil {
-		return nil, 0, err
+// keep asks for a keeper; a supervisor that dies over it is replaced once.
+func (a *Agent) keep(ctx context.Context, name string) (*kept, error) {
+	for again := true; ; again = false {
+		s, err := a.current()
+		if err != nil {
+			return nil, err
+		}
+		k, err := s.keep(ctx, name)
+		if err == nil || !again || !errors.Is(err, errWireClosed) {
+			return k, err
+		}
 	}
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return nil, 0, err
-	}
-	r, err := s.wire.call(ctx, request{Op: "keep", Name: name}, theirs)
-	_ = theirs.Close()
-	if err == nil && r.Error != "" {
-		err = errors.New(r.Error)
-	}
-	if err != nil {
-		_ = ours.Close()
-		return nil, 0, fmt.Errorf("start keeper: %w", err)
-	}
-	return ours, r.PID, nil
 }

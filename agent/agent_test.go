@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // python is an interpreter with ipykernel. Package backendtest, which finds these for others, stands above this one.
-func python(t *testing.T) *Python {
+func python(t testing.TB) *Python {
 	t.Helper()
 	candidates := append(filepath.SplitList(os.Getenv("DS_SANDBOX_TEST_PYTHONS")), os.Getenv("DS_SANDBOX_PYTHON"), "python3", "/usr/bin/python3")
 	for _, c := range candidates {
@@ -41,7 +41,7 @@ func python(t *testing.T) *Python {
 }
 
 // newAgent starts an agent in a folder with a short path.
-func newAgent(t *testing.T) *Agent {
+func newAgent(t testing.TB) *Agent {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "dst")
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func newAgent(t *testing.T) *Agent {
 	return a
 }
 
-func openPlace(t *testing.T, a *Agent) *Instance {
+func openPlace(t testing.TB, a *Agent) *Instance {
 	t.Helper()
 	dir := t.TempDir()
 	place := Place{ID: "t" + strconv.Itoa(os.Getpid()), Workspace: filepath.Join(dir, "ws"), Private: filepath.Join(dir, "env"), Runtime: filepath.Join(a.config.RuntimeDir, "x")}
@@ -75,7 +75,7 @@ func start(t *testing.T, in *Instance, command string) *process {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { _ = null.Close() }()
-	p, err := k.start(t.Context(), []string{"/bin/sh", "-c", command}, in.environment(), "/", null, null, null)
+	p, err := k.start(t.Context(), []string{"/bin/sh", "-c", command}, in.environment(in.env), "/", null, null, null)
 	require.NoError(t, err)
 	return p
 }
@@ -116,7 +116,7 @@ func TestKeeperThatIsKilledEndsItsSandboxOnly(t *testing.T) {
 	p := start(t, in, "sleep 600")
 	require.NoError(t, syscall.Kill(in.keeper.pid, syscall.SIGKILL), "what hostile code can do")
 	_, err := p.Wait(t.Context())
-	require.ErrorIs(t, err, errKeeperDied)
+	require.ErrorIs(t, err, ErrKeeperDied)
 	require.NoError(t, p.Signal(t.Context(), backends.Kill))
 	require.Eventually(t, func() bool { return syscall.Kill(p.pid, 0) != nil || zombie(p.pid) }, 2*time.Second, time.Millisecond)
 	status, err := start(t, openPlaceNamed(t, a, "other"), "exit 0").Wait(t.Context())
@@ -180,7 +180,7 @@ func TestSpecsAreFoundInTheirOrder(t *testing.T) {
 	spec, err := a.FindSpec("ODD.NAME-1")
 	require.NoError(t, err)
 	require.Equal(t, "first", spec.DisplayName)
-	require.Equal(t, filepath.Join(one, "kernels", "Odd.Name-1"), a.command(spec, &overlay{}, "c")[1])
+	require.Equal(t, filepath.Join(one, "kernels", "Odd.Name-1"), argvOf(t, a, spec, &overlay{})[1])
 	for _, name := range []string{"", "python", "Python3"} {
 		spec, err := a.FindSpec(name)
 		require.NoError(t, err)
@@ -192,6 +192,13 @@ func TestSpecsAreFoundInTheirOrder(t *testing.T) {
 	require.Contains(t, missing.Searched, filepath.Join(one, "kernels"))
 }
 
+func argvOf(t *testing.T, a *Agent, spec *messaging.KernelSpec, env *overlay) []string {
+	t.Helper()
+	argv, _, err := (&Instance{agent: a, env: env}).command(t.Context(), spec, "c")
+	require.NoError(t, err)
+	return argv
+}
+
 func TestPythonKernelsAreStartedByOurLauncherInTheSandboxesEnvironment(t *testing.T) {
 	a := newAgent(t)
 	env := &overlay{python: "/o/bin/python"}
@@ -201,12 +208,12 @@ func TestPythonKernelsAreStartedByOurLauncherInTheSandboxesEnvironment(t *testin
 		{"python3", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"},
 		{a.config.Python.Executable, "-m", "ipykernel", "-f", "{connection_file}"},
 	} {
-		require.Equal(t, []string{"/o/bin/python", launch, "-f", "c"}, a.command(&messaging.KernelSpec{Argv: argv}, env, "c"))
+		require.Equal(t, []string{"/o/bin/python", launch, "-f", "c"}, argvOf(t, a, &messaging.KernelSpec{Argv: argv}, env))
 	}
 	require.Equal(t, []string{"/elsewhere/python", launch, "-f", "c"},
-		a.command(&messaging.KernelSpec{Argv: []string{"/elsewhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"}}, env, "c"))
+		argvOf(t, a, &messaging.KernelSpec{Argv: []string{"/elsewhere/python", "-m", "ipykernel_launcher", "-f", "{connection_file}"}}, env))
 	require.Equal(t, []string{"R", "-e", "IRkernel::main()", "--args", "c"},
-		a.command(&messaging.KernelSpec{Argv: []string{"R", "-e", "IRkernel::main()", "--args", "{connection_file}"}}, env, "c"))
+		argvOf(t, a, &messaging.KernelSpec{Argv: []string{"R", "-e", "IRkernel::main()", "--args", "{connection_file}"}}, env))
 }
 
 func TestKernelWhoseProgramIsMissingSaysWhatToDo(t *testing.T) {
@@ -284,21 +291,4 @@ func TestPortsOfTheWire(t *testing.T) {
 	require.ErrorContains(t, err, "silent keeper")
 	w.close()
 	require.NoError(t, theirs.Close())
-}
-
-func BenchmarkMeter(b *testing.B) {
-	dir := b.TempDir()
-	f, err := openFiles(dir)
-	require.NoError(b, err)
-	for i := range 20 {
-		require.NoError(b, os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600))
-	}
-	in := &Instance{files: f}
-	k := &kernelProcess{process: &process{pid: os.Getpid()}, in: in}
-	for b.Loop() {
-		m, err := k.Meter(b.Context())
-		require.NoError(b, err)
-		_, err = m.Stop(b.Context())
-		require.NoError(b, err)
-	}
 }

@@ -22,6 +22,7 @@ import (
 // a call runs, nothing outside is reached.
 type files struct {
 	dir  string
+	real string // dir without links
 	root *os.Root
 }
 
@@ -32,7 +33,11 @@ func openFiles(dir string) (*files, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open workspace: %w", err)
 	}
-	return &files{dir: dir, root: root}, nil
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open workspace: %w", err), root.Close())
+	}
+	return &files{dir: dir, real: real, root: root}, nil
 }
 
 // Close ends the use of the workspace; later calls fail with backends.ErrDestroyed.
@@ -59,8 +64,9 @@ func (f *files) folder(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := f.root.MkdirAll(name, 0o755); err != nil {
-		return "", told(err)
+	err = f.inside(name, true, func(name string) error { return f.root.MkdirAll(name, 0o755) })
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(f.dir, filepath.FromSlash(name)), nil
 }
@@ -71,19 +77,21 @@ func (f *files) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Not blocking: a FIFO would wait for a writer for ever.
-	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	var file *os.File
+	err = f.inside(name, true, func(name string) (err error) {
+		// Not blocking: a FIFO would wait for a writer for ever.
+		file, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		return err
+	})
 	if errors.Is(err, syscall.ENXIO) { // a socket
 		return nil, backends.ErrNotRegular
 	}
 	if err != nil {
-		return nil, told(err)
+		return nil, err
 	}
 	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%w: it is a folder", backends.ErrNotRegular)
-	} else if err == nil && !info.Mode().IsRegular() {
-		err = backends.ErrNotRegular
+	if err == nil {
+		err = regular(info)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -92,7 +100,18 @@ func (f *files) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	return file, nil
 }
 
-// Write stores a file: beside its place first, and then moved there.
+// regular is the error of what is no regular file.
+func regular(info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return fmt.Errorf("%w: it is a folder", backends.ErrNotRegular)
+	case !info.Mode().IsRegular():
+		return backends.ErrNotRegular
+	}
+	return nil
+}
+
+// Write stores a file: beside its place first, and then moved there. A link is followed, so that it stays one.
 func (f *files) Write(ctx context.Context, name string, r io.Reader) (int64, error) {
 	name, err := clean(f.dir, name)
 	if err != nil {
@@ -101,14 +120,16 @@ func (f *files) Write(ctx context.Context, name string, r io.Reader) (int64, err
 	if name == "." {
 		return 0, fmt.Errorf("%w: it is the workspace", backends.ErrNotRegular)
 	}
-	// A link is replaced in its target's place, as an editor would; one that leads out is refused.
-	info, err := f.root.Stat(name)
-	switch {
-	case err == nil && info.IsDir():
-		return 0, fmt.Errorf("%w: it is a folder", backends.ErrNotRegular)
-	case err == nil && !info.Mode().IsRegular():
-		return 0, backends.ErrNotRegular
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	if info, err := f.root.Lstat(name); err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if name, err = f.resolve(name, true); err != nil {
+			return 0, err
+		}
+	}
+	info, err := f.root.Lstat(name)
+	if err == nil {
+		err = regular(info)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, told(err)
 	}
 	if dir := path.Dir(name); dir != "." {
@@ -134,6 +155,9 @@ func (f *files) fill(ctx context.Context, name string, r io.Reader) (int64, erro
 		return 0, err
 	}
 	n, err := io.Copy(file, &contextReader{ctx: ctx, r: r})
+	if err == nil {
+		err = file.Chmod(0o644) // whatever the host's umask
+	}
 	return n, errors.Join(err, file.Close())
 }
 
@@ -160,15 +184,21 @@ func (f *files) Stat(_ context.Context, name string) (backends.FileInfo, error) 
 }
 
 func (f *files) info(name string) (backends.FileInfo, error) {
-	info, err := f.root.Lstat(name)
+	var info fs.FileInfo
+	at := name // where that is, without links on the way
+	err := f.inside(name, false, func(name string) (err error) {
+		at = name
+		info, err = f.root.Lstat(name)
+		return err
+	})
 	if err != nil {
-		return backends.FileInfo{}, told(err)
+		return backends.FileInfo{}, err
 	}
 	out := backends.FileInfo{
 		Name: path.Base(name), Path: name, Type: typeOf(info.Mode()), Size: info.Size(), Mode: info.Mode().Perm(), ModTime: info.ModTime(),
 	}
 	if out.Type == backends.TypeLink {
-		out.Target, _ = f.root.Readlink(name) // it may be gone by now
+		out.Target, _ = f.root.Readlink(at) // it may be gone by now
 	}
 	return out, nil
 }
@@ -185,32 +215,44 @@ func typeOf(mode fs.FileMode) backends.FileType {
 	return backends.TypeOther
 }
 
-// List lists a folder.
+// maxListed bounds a listing: code can make millions of files in seconds.
+const maxListed = 100_000
+
+// List lists a folder, of 100,000 entries at most.
 func (f *files) List(_ context.Context, name string) ([]backends.FileInfo, error) {
 	name, err := clean(f.dir, name)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+	var dir *os.File
+	at := name
+	err = f.inside(name, true, func(name string) (err error) {
+		at = name
+		dir, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+		return err
+	})
 	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(maxListed + 1)
+	_ = dir.Close()
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, told(err)
 	}
-	names, err := dir.Readdirnames(-1)
-	_ = dir.Close()
-	if err != nil {
-		return nil, told(err)
+	if len(names) > maxListed {
+		return nil, fmt.Errorf("list %s: it holds more than %d entries: list it by code in the sandbox", name, maxListed)
 	}
 	slices.Sort(names)
 	infos := make([]backends.FileInfo, 0, len(names))
 	for _, n := range names {
-		info, err := f.info(path.Join(name, n))
+		info, err := f.info(path.Join(at, n))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since
 		}
 		if err != nil {
 			return nil, err
 		}
-		info.Name, info.Path = strings.ToValidUTF8(info.Name, "\uFFFD"), strings.ToValidUTF8(info.Path, "\uFFFD")
+		info.Name, info.Path = strings.ToValidUTF8(info.Name, "\uFFFD"), strings.ToValidUTF8(path.Join(name, n), "\uFFFD")
 		infos = append(infos, info)
 	}
 	return infos, nil
@@ -235,8 +277,14 @@ func (f *files) Rename(_ context.Context, oldName, newName string) error {
 	if from == "." || to == "." {
 		return fmt.Errorf("%w: the workspace itself can't be renamed", fs.ErrPermission)
 	}
-	if _, err := f.root.Lstat(from); err != nil {
-		return told(err) // before folders are made for it
+	if strings.HasPrefix(to, from+"/") {
+		return fmt.Errorf("rename %s to %s: %w: the one is in the other", from, to, fs.ErrInvalid)
+	}
+	if from, err = f.place(from); err != nil {
+		return err // before folders are made for it
+	}
+	if to, err = f.place(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if dir := path.Dir(to); dir != "." {
 		if err := f.root.MkdirAll(dir, 0o755); err != nil {
@@ -247,7 +295,7 @@ func (f *files) Rename(_ context.Context, oldName, newName string) error {
 }
 
 // Remove removes an entry and all below it.
-func (f *files) Remove(_ context.Context, name string) error {
+func (f *files) Remove(ctx context.Context, name string) error {
 	name, err := clean(f.dir, name)
 	if err != nil {
 		return err
@@ -255,8 +303,8 @@ func (f *files) Remove(_ context.Context, name string) error {
 	if name == "." {
 		return fmt.Errorf("%w: the workspace itself can't be removed: kill the sandbox, or remove what is in it", fs.ErrPermission)
 	}
-	if _, err := f.root.Lstat(name); err != nil {
-		return told(err)
+	if name, err = f.place(name); err != nil {
+		return err
 	}
-	return told(f.root.RemoveAll(name))
+	return told(RemoveAll(ctx, f.root, name))
 }

@@ -2,100 +2,199 @@ package agent
 
 import (
 	"bytes"
-	"io/fs"
-	"os"
+	"errors"
 	"strconv"
-	"strings"
-	"syscall"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// gauge reads what a process and its descendants use, from /proc.
+// gauge is a span of a process's and its descendants' use of the machine, from /proc.
 type gauge struct {
+	tree  *tree
+	begin uint64         // ticks since boot
+	cpu   time.Duration  // used until then by the process and those in known
+	known map[int]uint64 // descendants that were measured, with when they started
+	rss   int64          // at the beginning, bytes; set where the system keeps no peak that can be set back
+}
+
+// tree is a process with its descendants as they were last found. Looking for them takes longest of all, so a span
+// begins with those that the one before ended with.
+type tree struct {
 	pid int
-	cpu time.Duration
+
+	mu      sync.Mutex // guards what follows
+	looked  bool
+	members []int
+}
+
+// start begins a span.
+func (t *tree) start() gauge {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := gauge{tree: t, begin: ticksNow(), known: make(map[int]uint64)}
+	if !t.looked {
+		t.look(func(int, procStat) {})
+	}
+	if s, ok := readStat(t.pid); ok {
+		g.cpu = s.cpu
+	}
+	for _, pid := range t.members {
+		if s, ok := readStat(pid); ok {
+			g.known[pid] = s.start
+			g.cpu += s.cpu
+		}
+	}
+	// Writing 5 sets the peak of memory back to what is used now.
+	if writeProc(procFile(t.pid, "clear_refs"), "5") != nil {
+		g.rss, _ = memory(t.pid, "VmRSS:")
+	}
+	return g
+}
+
+// stop ends the span. A process that is gone has used what can't be seen any more: zero.
+func (g gauge) stop() (cpu time.Duration, peak int64) {
+	g.tree.mu.Lock()
+	defer g.tree.mu.Unlock()
+	var total time.Duration
+	g.tree.look(func(pid int, s procStat) {
+		// Who was there before, unseen, has used an unknown part of its time in this span.
+		if start, ok := g.known[pid]; pid == g.tree.pid || ok && start == s.start || s.start >= g.begin {
+			total += s.cpu
+		}
+	})
+	if g.rss > 0 {
+		now, _ := memory(g.tree.pid, "VmRSS:")
+		return max(0, total-g.cpu), max(g.rss, now)
+	}
+	peak, _ = memory(g.tree.pid, "VmHWM:")
+	return max(0, total-g.cpu), peak
+}
+
+// maxMembers bounds how many processes and threads are looked at.
+const maxMembers = 1024
+
+// look finds the live descendants and visits them, the process itself first.
+func (t *tree) look(visit func(pid int, s procStat)) {
+	t.looked, t.members = true, t.members[:0]
+	seen, buf := map[int]bool{t.pid: true}, make([]byte, 16<<10)
+	budget := maxMembers
+	for todo := []int{t.pid}; len(todo) > 0 && budget > 0; budget-- {
+		pid := todo[0]
+		todo = todo[1:]
+		s, ok := readStat(pid)
+		if !ok {
+			continue
+		}
+		visit(pid, s)
+		if pid != t.pid {
+			t.members = append(t.members, pid)
+		}
+		for _, task := range taskNames(pid, buf) {
+			if budget--; budget < 0 {
+				return
+			}
+			for _, field := range bytes.Fields(readProc(procFile(pid, "task/"+task+"/children"), buf)) {
+				if child, err := strconv.Atoi(string(field)); err == nil && !seen[child] {
+					seen[child] = true
+					todo = append(todo, child)
+				}
+			}
+		}
+	}
+}
+
+// taskNames lists the threads of a process, as many as fit buf.
+func taskNames(pid int, buf []byte) []string {
+	fd, err := unix.Open(procFile(pid, "task"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n, err := unix.ReadDirent(fd, buf)
+	if err != nil {
+		return nil
+	}
+	_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+	return names
+}
+
+// procStat is what a span needs of /proc/PID/stat.
+type procStat struct {
+	cpu   time.Duration // of the process and its reaped children
+	start uint64        // ticks since boot
 }
 
 // tick is the unit of times in /proc, which Linux fixes for all programs.
 const tick = time.Second / 100
 
-// startGauge begins a span. Writing 5 to clear_refs sets the peak of memory back to what is used now.
-func startGauge(pid int) gauge {
-	_ = os.WriteFile("/proc/"+strconv.Itoa(pid)+"/clear_refs", []byte("5"), 0)
-	return gauge{pid: pid, cpu: treeCPU(pid, 0)}
-}
-
-// stop ends the span. A process that is gone has used what we can't see any more: zero.
-func (g gauge) stop() (cpu time.Duration, peak int64) {
-	return max(0, treeCPU(g.pid, 0)-g.cpu), peakMemory(g.pid)
-}
-
-// maxDepth bounds how deep a tree of processes is followed, maxTasks how wide.
-const (
-	maxDepth = 16
-	maxTasks = 256
-)
-
-// treeCPU is the user and system time of a process, its reaped children and its live descendants.
-func treeCPU(pid, depth int) time.Duration {
-	root := "/proc/" + strconv.Itoa(pid)
-	data, err := os.ReadFile(root + "/stat")
-	if err != nil {
+func ticksNow() uint64 {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
 		return 0
 	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 15 {
-		return 0
-	}
-	var ticks int64
-	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
-		n, _ := strconv.ParseInt(f, 10, 64)
-		ticks += n
-	}
-	total := time.Duration(ticks) * tick
-	if depth == maxDepth {
-		return total
-	}
-	tasks, err := os.ReadDir(root + "/task")
-	if err != nil {
-		return total
-	}
-	for _, task := range tasks[:min(len(tasks), maxTasks)] {
-		children, err := os.ReadFile(root + "/task/" + task.Name() + "/children")
-		if err != nil {
-			continue
-		}
-		for _, child := range strings.Fields(string(children)) {
-			if n, err := strconv.Atoi(child); err == nil {
-				total += treeCPU(n, depth+1)
-			}
-		}
-	}
-	return total
+	return uint64(now.Nano()) / uint64(tick)
 }
 
-// peakMemory is the highest resident set since the span began, bytes.
-func peakMemory(pid int) int64 {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return 0
+func readStat(pid int) (procStat, bool) {
+	var buf [1024]byte
+	data := readProc(procFile(pid, "stat"), buf[:])
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:]) // a name may hold anything
+	if len(fields) < 20 {
+		return procStat{}, false
 	}
-	_, rest, ok := strings.Cut(string(data), "VmHWM:")
+	number := func(i int) int64 {
+		n, _ := strconv.ParseInt(string(fields[i]), 10, 64)
+		return n
+	}
+	s := procStat{cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19))}
+	// A process's own clock counts nanoseconds, the file only ticks.
+	var own unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|2), &own) == nil {
+		s.cpu += time.Duration(own.Nano())
+	} else {
+		s.cpu += time.Duration(number(11)+number(12)) * tick
+	}
+	return s, true
+}
+
+// memory reads a line of /proc/PID/status, bytes.
+func memory(pid int, name string) (int64, bool) {
+	var buf [4096]byte
+	_, rest, ok := bytes.Cut(readProc(procFile(pid, "status"), buf[:]), []byte(name))
 	if !ok {
-		return 0
+		return 0, false
 	}
-	fields := strings.Fields(rest)
+	fields := bytes.Fields(rest)
 	if len(fields) == 0 {
-		return 0
+		return 0, false
 	}
-	kilobytes, _ := strconv.ParseInt(fields[0], 10, 64)
-	return kilobytes << 10
+	kilobytes, err := strconv.ParseInt(string(fields[0]), 10, 64)
+	return kilobytes << 10, err == nil
 }
 
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{size: info.Size(), ctime: info.ModTime().UnixNano()}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode, s.ctime = st.Ino, st.Ctim.Nano()
+func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
+
+// readProc reads as much of a small file of /proc as buf holds. Package os would take three times as long.
+func readProc(path string, buf []byte) []byte {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
 	}
-	return s
+	defer func() { _ = unix.Close(fd) }()
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return nil
+	}
+	return buf[:n]
+}
+
+func writeProc(path, text string) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, []byte(text))
+	return errors.Join(err, unix.Close(fd))
 }

@@ -17,6 +17,7 @@ import (
 // Place is where a sandbox lives: folders that the caller made and removes.
 type Place struct {
 	ID        string            // ^[a-z0-9]+$
+	Mark      string            // unique for ever; carried by every process in its environment, see KillMarked
 	Workspace string            // the workspace
 	Private   string            // its environment, caches and temporary files, beside the workspace
 	Runtime   string            // its sockets and connection files; a short path
@@ -30,11 +31,17 @@ type Instance struct {
 	env   *overlay
 	files *files
 
-	mu      sync.Mutex
-	keeper  *keeper // started with the first process
-	kernels int     // started so far
-	tails   []*tail
-	closed  bool
+	starting sync.Mutex // held while the keeper is started
+
+	overlays sync.Mutex          // guards others
+	others   map[string]*overlay // of Pythons that are not the chosen one, by interpreter
+
+	mu        sync.Mutex // guards what follows
+	keeper    *keeper    // started with the first process
+	kernels   int        // started so far
+	tails     map[*tail]bool
+	finishing sync.WaitGroup // one for each kernel that lives; added to under mu, not once closed
+	closed    bool
 }
 
 // Open makes the sandbox's own environment in its place. Nothing is started before it is needed.
@@ -53,7 +60,7 @@ func (a *Agent) Open(place Place) (*Instance, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), files.Close())
 	}
-	return &Instance{agent: a, place: place, env: env, files: files}, nil
+	return &Instance{agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool)}, nil
 }
 
 // ID is the sandbox's.
@@ -65,25 +72,27 @@ func (in *Instance) Workspace() string { return in.place.Workspace }
 // Files is the workspace.
 func (in *Instance) Files() backends.FileSystem { return in.files }
 
-// MarkVariable names the environment variable by which a sandbox's processes can be told.
-const MarkVariable = "DS_SANDBOX_ID"
+// The variables that name a sandbox to its own code, and by which its processes are found again when all else failed.
+const (
+	IDVariable   = "DS_SANDBOX_ID"
+	MarkVariable = "DS_SANDBOX_MARK"
+)
 
-// environment is what a process of the sandbox gets: little, and nothing of the host program's own but the path, language
-// and terminal.
-func (in *Instance) environment(extra ...map[string]string) map[string]string {
+// environment is what a process of the sandbox gets: little, and nothing of the host program's own but the path, language,
+// terminal, time zone and where certificates are.
+func (in *Instance) environment(python *overlay, extra ...map[string]string) map[string]string {
 	private := func(name string) string { return filepath.Join(in.place.Private, name) }
 	path := os.Getenv("PATH")
 	if path == "" {
 		path = "/usr/local/bin:/usr/bin:/bin"
 	}
 	env := map[string]string{
-		"PATH": in.env.bin + ":" + filepath.Dir(in.agent.config.Python.Executable) + ":" + path,
+		"PATH": python.bin + ":" + filepath.Dir(python.shared) + ":" + path,
 		"HOME": in.place.Workspace,
 		"LANG": "C.UTF-8",
 		"TERM": "xterm-256color",
 
-		MarkVariable:  in.place.ID,
-		"VIRTUAL_ENV": in.env.dir,
+		"VIRTUAL_ENV": python.dir,
 		// Caches and settings go beside the workspace, so that this holds only what the code put there.
 		"TMPDIR":             private("tmp"),
 		"IPYTHONDIR":         private("ipython"),
@@ -103,75 +112,98 @@ func (in *Instance) environment(extra ...map[string]string) map[string]string {
 	for _, e := range extra {
 		maps.Copy(env, e)
 	}
+	env[IDVariable], env[MarkVariable] = in.place.ID, in.place.Mark
 	return env
 }
 
 // currentKeeper is the keeper; it is started when first needed, and never twice: with it everything has ended.
 func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
+	in.starting.Lock()
+	defer in.starting.Unlock()
+	if k, err := in.knownKeeper(); k != nil || err != nil {
+		return k, err
+	}
+	k, err := in.agent.startKeeper(ctx, in.place.ID)
+	if err != nil {
+		return nil, err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed { // while we started it
+		k.wire.close()
+		return nil, backends.ErrDestroyed
+	}
+	in.keeper = k
+	return k, nil
+}
+
+func (in *Instance) knownKeeper() (*keeper, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
 		return nil, backends.ErrDestroyed
 	}
-	if in.keeper == nil {
-		k, err := in.agent.startKeeper(ctx, in.place.ID)
-		if err != nil {
-			return nil, err
-		}
-		in.keeper = k
-	}
 	return in.keeper, nil
 }
 
-// newKernelDir makes a folder for a kernel's sockets and connection file.
-func (in *Instance) newKernelDir() (string, error) {
-	in.mu.Lock()
-	in.kernels++
-	dir := filepath.Join(in.place.Runtime, strconv.Itoa(in.kernels))
-	in.mu.Unlock()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	return dir, nil
-}
-
-// watchOutput keeps a process's tail until the instance closes; it returns the end to write to.
-func (in *Instance) watchOutput() (*tail, *os.File, error) {
-	t, w, err := newTail()
-	if err != nil {
-		return nil, nil, err
-	}
+// newKernelDir makes a folder for a kernel's sockets and connection file; number is the kernel's.
+func (in *Instance) newKernelDir() (dir, number string, err error) {
 	in.mu.Lock()
 	closed := in.closed
-	if !closed {
-		in.tails = append(in.tails, t)
-	}
+	in.kernels++
+	number = strconv.Itoa(in.kernels)
 	in.mu.Unlock()
 	if closed {
-		_ = w.Close()
-		t.close()
-		return nil, nil, backends.ErrDestroyed
+		return "", "", backends.ErrDestroyed
 	}
-	return t, w, nil
+	dir = filepath.Join(in.place.Runtime, number)
+	return dir, number, os.Mkdir(dir, 0o700)
 }
 
-// forgetOutput drops a tail whose process has ended. Orphans may still hold the other end.
-func (in *Instance) forgetOutput(t *tail) {
-	t.close()
+// adopt makes the instance wait for a kernel that was started; it refuses after Close.
+func (in *Instance) adopt(k *kernelProcess) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for i, other := range in.tails {
-		if other == t {
-			in.tails = append(in.tails[:i], in.tails[i+1:]...)
-			return
-		}
+	if in.closed {
+		return backends.ErrDestroyed
 	}
+	in.tails[k.output] = true
+	in.finishing.Go(func() { in.finish(k) })
+	return nil
 }
 
-// killPatience bounds how long ending everything may take before harder means are used.
-const killPatience = 2 * time.Second
+// finish cleans up after a kernel that has ended, so that a sandbox may restart its kernels for ever.
+func (in *Instance) finish(k *kernelProcess) {
+	<-k.done
+	if err := in.removeKernelDir(k.number); err != nil {
+		in.agent.config.Logger.Warn("remove kernel's folder", "sandbox", in.place.ID, "error", err)
+	}
+	<-k.output.done // when the last holder of the other end is gone, or by Close
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.tails, k.output)
+}
 
-// Close ends every process that was started here, whatever it has become since. It leaves the folders. It is idempotent.
+// removeKernelDir removes what newKernelDir made; the kernel's code may have put anything there.
+func (in *Instance) removeKernelDir(number string) error {
+	runtime, err := os.OpenRoot(in.place.Runtime)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = runtime.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), exitPatience)
+	defer cancel()
+	return RemoveAll(ctx, runtime, number) // what takes longer is removed with the instance
+}
+
+// How long ending everything may take before harder means are used, and how long a keeper may take to exit after that.
+const (
+	killPatience = 2 * time.Second
+	exitPatience = time.Second
+)
+
+// Close ends every process that was started here, whatever it has become since, and waits for that; ctx does not cut it
+// short, it takes 5 s at most. It leaves the folders. It is idempotent.
 func (in *Instance) Close(ctx context.Context) error {
 	in.mu.Lock()
 	if in.closed {
@@ -180,22 +212,29 @@ func (in *Instance) Close(ctx context.Context) error {
 	}
 	in.closed = true
 	k, tails := in.keeper, in.tails
-	in.keeper, in.tails = nil, nil
+	in.keeper, in.tails = nil, make(map[*tail]bool)
 	in.mu.Unlock()
 
 	var err error
 	if k != nil {
-		limited, cancel := context.WithTimeout(ctx, killPatience)
-		defer cancel()
-		if killErr := k.killAll(limited); killErr != nil {
-			// The code may have stopped or killed its keeper. What carries our mark is ended here.
-			in.agent.config.Logger.Warn("keeper did not end its processes", "sandbox", in.place.ID, "error", killErr)
-			err = KillMarked(in.place.ID)
-		}
-		k.wire.close()
+		err = in.closeKeeper(ctx, k)
 	}
-	for _, t := range tails {
+	for t := range tails {
 		t.close()
 	}
+	in.finishing.Wait()
 	return errors.Join(err, in.files.Close())
+}
+
+func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	err := k.killAll(ctx)
+	// A start that was sent meanwhile is dealt with by the keeper's own end.
+	if certain := k.close(exitPatience); err == nil && certain {
+		return nil
+	}
+	// The code may have stopped or killed its keeper. What carries our mark is ended here.
+	in.agent.config.Logger.Warn("keeper did not end its processes", "sandbox", in.place.ID, "error", err)
+	return KillMarked(in.place.Mark)
 }

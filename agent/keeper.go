@@ -13,19 +13,24 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
-// errKeeperDied says that the process above a sandbox's processes died, and they with it. The code in the sandbox may
-// have killed it.
-var errKeeperDied = errors.New("the sandbox's keeper process died, and its processes with it")
+// ErrKeeperDied says that the process above a sandbox's processes died, and they with it. The code in the sandbox may
+// have killed it. It is what [Instance]'s processes answer to Wait and what later starts fail with.
+var ErrKeeperDied = errors.New("the sandbox's keeper process died, and its processes with it")
 
 // keeper is the process above one sandbox's processes, seen from the host.
 type keeper struct {
 	pid  int
 	wire *wire
 
-	mu      sync.Mutex
-	running map[int]*process
-	early   map[int]backends.ExitStatus // of processes that ended before their start was answered
-	dead    bool
+	exited <-chan struct{} // closed when the supervisor has seen it exit
+	// lost is closed when nobody can say that any more.
+	lost <-chan struct{}
+
+	mu       sync.Mutex
+	running  map[int]*process
+	starting int                         // starts under way
+	early    map[int]backends.ExitStatus // of processes that ended before start had taken in the answer
+	dead     bool
 }
 
 // process is one process that a keeper started.
@@ -41,12 +46,15 @@ type process struct {
 const maxEarly = 1024
 
 func (a *Agent) startKeeper(ctx context.Context, name string) (*keeper, error) {
-	conn, pid, err := a.keep(ctx, name)
+	from, err := a.keep(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	k := &keeper{pid: pid, running: make(map[int]*process), early: make(map[int]backends.ExitStatus)}
-	k.wire = newWire(conn, k.onEvent, k.onEnd)
+	k := &keeper{
+		pid: from.pid, exited: from.exited, lost: from.lost,
+		running: make(map[int]*process), early: make(map[int]backends.ExitStatus),
+	}
+	k.wire = newWire(from.conn, k.onEvent, k.onEnd)
 	return k, nil
 }
 
@@ -62,7 +70,7 @@ func (k *keeper) onEvent(e event) {
 	defer k.mu.Unlock()
 	p, ok := k.running[e.PID]
 	if !ok {
-		if len(k.early) < maxEarly {
+		if k.starting > 0 && len(k.early) < maxEarly {
 			k.early[e.PID] = status
 		}
 		return
@@ -79,7 +87,7 @@ func (k *keeper) onEnd() {
 	k.dead = true
 	for pid, p := range k.running {
 		delete(k.running, pid)
-		p.err = errKeeperDied
+		p.err = ErrKeeperDied
 		close(p.done)
 	}
 }
@@ -99,34 +107,62 @@ func (k *keeper) start(ctx context.Context, argv []string, env map[string]string
 	if env == nil {
 		env = map[string]string{} // the wire knows no null here
 	}
-	r, err := k.wire.call(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir}, files...)
-	if err != nil {
-		return nil, k.reason(err)
-	}
-	if r.Error != "" {
-		return nil, &startError{stage: r.Stage, errno: syscall.Errno(r.Errno), text: r.Error}
-	}
-	p := &process{keeper: k, pid: r.PID, done: make(chan struct{})}
+	k.mu.Lock()
+	k.starting++
+	k.mu.Unlock()
+	r, err := k.wire.ask(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir}, k.abandon, files)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if status, ok := k.early[r.PID]; ok {
-		delete(k.early, r.PID)
+	status, ended := k.early[r.PID]
+	delete(k.early, r.PID)
+	if k.starting--; k.starting == 0 {
+		clear(k.early) // of starts that were given up; the ids may come again
+	}
+	switch {
+	case err != nil:
+		return nil, k.reason(err)
+	case r.Error != "":
+		return nil, &startError{stage: r.Stage, errno: syscall.Errno(r.Errno), text: r.Error}
+	case r.PID <= 1 || k.running[r.PID] != nil:
+		_ = k.wire.conn.Close() // this is no keeper of ours any more
+		return nil, fmt.Errorf("%w: it answered nonsense", ErrKeeperDied)
+	}
+	p := &process{keeper: k, pid: r.PID, done: make(chan struct{})}
+	switch {
+	case ended:
 		p.status = status
 		close(p.done)
-		return p, nil
-	}
-	if k.dead {
-		p.err = errKeeperDied
+	case k.dead:
+		p.err = ErrKeeperDied
 		close(p.done)
-		return p, nil
+	default:
+		k.running[r.PID] = p
 	}
-	k.running[r.PID] = p
 	return p, nil
+}
+
+// abandon ends a process whose start was given up before it was answered.
+func (k *keeper) abandon(r response) {
+	if r.Error == "" && r.PID > 1 {
+		k.wire.post(request{Op: "signal", PID: r.PID, Signal: string(backends.Kill), Group: true})
+	}
+}
+
+// close ends the keeper, if it still lives, and reports whether it certainly has ended and all below it. patience bounds it.
+func (k *keeper) close(patience time.Duration) bool {
+	k.wire.close()
+	select {
+	case <-k.exited:
+		return true
+	case <-k.lost:
+	case <-time.After(patience):
+	}
+	return false
 }
 
 func (k *keeper) reason(err error) error {
 	if errors.Is(err, errWireClosed) {
-		return errKeeperDied
+		return ErrKeeperDied
 	}
 	return err
 }
@@ -148,6 +184,9 @@ func (k *keeper) killAll(ctx context.Context) error {
 // ID is the process id.
 func (p *process) ID() string { return strconv.Itoa(p.pid) }
 
+// signalPatience bounds a signal: a keeper is under the same user as the code it keeps, which may have stopped it.
+const signalPatience = 10 * time.Second
+
 // Signal sends a signal to the process and its group.
 func (p *process) Signal(ctx context.Context, sig backends.Signal) error {
 	select {
@@ -155,6 +194,8 @@ func (p *process) Signal(ctx context.Context, sig backends.Signal) error {
 		return nil
 	default:
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, signalPatience, errors.New("keeper does not answer"))
+	defer cancel()
 	r, err := p.keeper.wire.call(ctx, request{Op: "signal", PID: p.pid, Signal: string(sig), Group: true})
 	if errors.Is(err, errWireClosed) {
 		return nil // the keeper's end is the process's
@@ -170,6 +211,11 @@ func (p *process) Signal(ctx context.Context, sig backends.Signal) error {
 
 // Wait waits for the end.
 func (p *process) Wait(ctx context.Context) (backends.ExitStatus, error) {
+	select {
+	case <-p.done:
+		return p.status, p.err
+	default:
+	}
 	select {
 	case <-p.done:
 		return p.status, p.err

@@ -30,8 +30,10 @@ type kernelProcess struct {
 	in       *Instance
 	spec     *messaging.KernelSpec
 	info     *messaging.ConnectionInfo
-	dir      string // of its sockets
+	number   string // of the kernel in its instance
+	dir      string // of its sockets; removed when the process has ended
 	output   *tail
+	tree     tree // measures it
 	maxFrame int64
 }
 
@@ -50,43 +52,62 @@ func (in *Instance) StartKernel(ctx context.Context, cfg backends.KernelConfig) 
 	return k, nil
 }
 
-func (in *Instance) startKernel(ctx context.Context, spec *messaging.KernelSpec, cfg backends.KernelConfig) (*kernelProcess, error) {
-	dir, err := in.newKernelDir()
+func (in *Instance) startKernel(ctx context.Context, spec *messaging.KernelSpec, cfg backends.KernelConfig) (_ *kernelProcess, err error) {
+	dir, number, err := in.newKernelDir()
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			_ = in.removeKernelDir(number)
+		}
+	}()
 	cwd, err := in.files.folder(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("working directory %q: %w", cfg.Dir, err)
 	}
-	k := &kernelProcess{in: in, spec: spec, dir: dir, maxFrame: cfg.MaxFrame}
+	k := &kernelProcess{in: in, spec: spec, number: number, dir: dir, maxFrame: cfg.MaxFrame}
 	connectionFile, err := k.writeConnection()
 	if err != nil {
 		return nil, err
 	}
+	argv, python, err := in.command(ctx, spec, connectionFile)
+	if err != nil {
+		return nil, err
+	}
+	env := in.environment(python, spec.ExpandEnv(in.environment(python, cfg.Env)), cfg.Env)
+	if err := in.launch(ctx, k, argv, env, cwd); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// launch starts the kernel's process, with nothing to read and its output going to its tail.
+func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string, env map[string]string, cwd string) error {
 	keeper, err := in.currentKeeper(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	output, write, err := in.watchOutput()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = write.Close() }()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = null.Close() }()
-	env := in.environment()
-	env = in.environment(spec.ExpandEnv(env), cfg.Env)
-	process, err := keeper.start(ctx, in.agent.command(spec, in.env, connectionFile), env, cwd, null, write, write)
+	output, write, err := newTail()
 	if err != nil {
-		in.forgetOutput(output)
-		return nil, err
+		return err
 	}
-	k.process, k.output = process, output
-	return k, nil
+	defer func() { _ = write.Close() }()
+	k.output = output
+	k.process, err = keeper.start(ctx, argv, env, cwd, null, write, write)
+	if err == nil {
+		k.tree.pid = k.pid
+		err = in.adopt(k) // or the keeper has ended it with the instance
+	}
+	if err != nil {
+		output.close()
+	}
+	return err
 }
 
 // writeConnection makes a connection file with a fresh key, over unix sockets: these have no ports to race for, and their
@@ -125,11 +146,30 @@ func (in *Instance) explain(spec *messaging.KernelSpec, err error) error {
 	return start
 }
 
+// ID is the kernel's number in its instance.
+func (k *kernelProcess) ID() string { return k.number }
+
 // Spec is the kernel's recipe.
 func (k *kernelProcess) Spec() messaging.KernelSpec { return *k.spec }
 
-// Diagnose is the tail of the kernel's own output.
-func (k *kernelProcess) Diagnose(context.Context) string { return strings.TrimSpace(k.output.text()) }
+// lastWords is how long the output of a process that has ended is waited for; others may hold its other end.
+const lastWords = 100 * time.Millisecond
+
+// Diagnose is the tail of the kernel's own output, complete if it has ended.
+func (k *kernelProcess) Diagnose(ctx context.Context) string {
+	select {
+	case <-k.done:
+		timer := time.NewTimer(lastWords)
+		defer timer.Stop()
+		select {
+		case <-k.output.done:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	default:
+	}
+	return strings.TrimSpace(k.output.text())
+}
 
 // Connect waits for the kernel's sockets to appear and connects to them.
 func (k *kernelProcess) Connect(ctx context.Context) (messaging.Transport, error) {
@@ -157,15 +197,15 @@ func (k *kernelProcess) remedy(diagnosis string) string {
 	return ""
 }
 
+// How often a kernel's sockets are tried again.
+const (
+	listenPause = time.Millisecond     // bound but not listening yet, which is the next step of the kernel
+	pollPause   = 5 * time.Millisecond // where the system does not tell of new files
+)
+
 func (k *kernelProcess) connect(ctx context.Context) (messaging.Transport, error) {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch for sockets: %w", err)
-	}
-	defer func() { _ = watcher.Close() }()
-	if err := watcher.Add(k.dir); err != nil {
-		return nil, fmt.Errorf("watch for sockets: %w", err)
-	}
+	appeared, stop := k.watchSockets()
+	defer stop()
 	opts := &zmtp.TransportOptions{
 		MaxFrame: k.maxFrame, Trace: k.in.agent.config.Trace,
 		OnError: func(err error) {
@@ -173,31 +213,64 @@ func (k *kernelProcess) connect(ctx context.Context) (messaging.Transport, error
 		},
 	}
 	for {
-		again := (<-chan time.Time)(nil)
+		var again <-chan time.Time
+		if appeared == nil {
+			again = time.After(pollPause)
+		}
 		if k.bound() {
 			t, err := zmtp.Connect(ctx, k.info, opts)
 			if err == nil {
 				return t, nil
 			}
 			if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
-				return nil, err
+				return nil, k.because(ctx, err)
 			}
-			again = time.After(time.Millisecond) // bound but not listening yet: the next step of the kernel
+			again = time.After(listenPause)
 		}
 		select {
-		case <-watcher.Events:
-		case err := <-watcher.Errors: // an overflow: look again
-			k.in.agent.config.Logger.Debug("watch for sockets", "error", err)
+		case <-appeared:
 		case <-again:
 		case <-k.done:
-			if k.err != nil {
-				return nil, k.err
-			}
-			return nil, &backends.ExitError{Status: k.status}
+			return nil, k.exit()
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// watchSockets tells when something changes in the folder of the sockets; nil when the system can't, having only
+// so many watches for all programs of a user.
+func (k *kernelProcess) watchSockets() (appeared <-chan fsnotify.Event, stop func()) {
+	watcher, err := fsnotify.NewBufferedWatcher(16)
+	if err != nil {
+		return nil, func() {}
+	}
+	stop = func() { _ = watcher.Close() }
+	if watcher.Add(k.dir) != nil {
+		return nil, stop
+	}
+	return watcher.Events, stop
+}
+
+// exit is the error of a process that has ended.
+func (k *kernelProcess) exit() error {
+	if k.err != nil {
+		return k.err
+	}
+	return &backends.ExitError{Status: k.status}
+}
+
+// because returns the process's end as the reason of a broken connection, if that is what it was.
+func (k *kernelProcess) because(ctx context.Context, err error) error {
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-k.done:
+		return k.exit()
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return err
 }
 
 // bound reports whether all sockets we need are there.

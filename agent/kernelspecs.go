@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -131,20 +133,38 @@ func (a *Agent) specFolders() []string {
 	}
 	add("/usr/local/share/jupyter")
 	add("/usr/share/jupyter")
-	if home, err := os.UserHomeDir(); err == nil {
+	if dir := os.Getenv("IPYTHONDIR"); dir != "" {
+		add(dir)
+	} else if home, err := os.UserHomeDir(); err == nil {
 		add(home, ".ipython")
 	}
 	return folders
 }
 
+// preferEnv reports whether the kernels of the Python's environment come before the user's: as
+// JUPYTER_PREFER_ENV_PATH says, else if it is virtual, or one of conda's but its base, and the user's own.
 func preferEnv(python *Python) bool {
 	switch strings.ToLower(os.Getenv("JUPYTER_PREFER_ENV_PATH")) {
 	case "":
-		return python.Prefix != python.BasePrefix
-	case "0", "no", "n", "off", "false":
+	case "0", "0.0", "no", "n", "off", "false":
+		return false
+	default:
+		return true
+	}
+	virtual := python.Prefix != python.BasePrefix
+	if conda := os.Getenv("CONDA_PREFIX"); conda != "" && strings.HasPrefix(python.Prefix, conda) {
+		name := os.Getenv("CONDA_DEFAULT_ENV")
+		virtual = virtual || name != "" && name != "base"
+	}
+	if !virtual {
 		return false
 	}
-	return true
+	info, err := os.Stat(python.Prefix)
+	if err != nil {
+		return false
+	}
+	owner := ownerOf(info)
+	return owner == os.Geteuid() || owner == os.Getuid()
 }
 
 // userDataDir is Jupyter's data folder of the user.
@@ -165,27 +185,9 @@ func userDataDir() string {
 	return filepath.Join(home, ".local", "share", "jupyter")
 }
 
-var pythonName = regexp.MustCompile(`^python(3(\.\d+)?)?$`)
-
-// command is the argv of a kernel. Python kernels of the chosen interpreter run in the sandbox's own environment, and
-// those that ipykernel's launcher would start are started by ours.
-func (a *Agent) command(spec *messaging.KernelSpec, env *overlay, connectionFile string) []string {
-	argv := spec.ExpandArgv(map[string]string{
-		"connection_file": connectionFile, "resource_dir": spec.ResourceDir, "prefix": a.config.Python.Prefix,
-	})
-	if pythonName.MatchString(argv[0]) || samePython(argv[0], a.config.Python) {
-		argv[0] = env.python
+func ownerOf(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
 	}
-	// Options of the interpreter may stand before -m, such as the one for the debugger that ipykernel writes.
-	at := slices.Index(argv, "-m")
-	if at >= 1 && at+1 < len(argv) && (argv[at+1] == "ipykernel_launcher" || argv[at+1] == "ipykernel") {
-		argv = append([]string{argv[0], filepath.Join(a.scripts, "launch.py")}, argv[at+2:]...)
-	}
-	return argv
-}
-
-// samePython reports whether path is the chosen interpreter.
-func samePython(path string, python *Python) bool {
-	return path == python.Executable || path == python.BaseExecutable && python.Prefix == python.BasePrefix ||
-		filepath.Dir(path) == filepath.Dir(python.Executable) && pythonName.MatchString(filepath.Base(path))
+	return -1
 }

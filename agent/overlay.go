@@ -17,8 +17,9 @@ import (
 // overlay is such an environment.
 type overlay struct {
 	dir    string
-	python string // its interpreter
 	bin    string
+	python string // its interpreter
+	shared string // the interpreter it stands over
 }
 
 // pipScript runs pip with the interpreter beside it.
@@ -28,7 +29,9 @@ const pipScript = "#!/bin/sh\nexec \"${0%/*}/python\" -m pip \"$@\"\n"
 func makeOverlay(dir string, python *Python) (*overlay, error) {
 	minor := strings.Join(strings.SplitN(python.Version, ".", 3)[:2], ".")
 	site := filepath.Join(dir, "lib", "python"+minor, "site-packages")
-	o := &overlay{dir: dir, bin: filepath.Join(dir, "bin"), python: filepath.Join(dir, "bin", "python")}
+	o := &overlay{
+		dir: dir, bin: filepath.Join(dir, "bin"), python: filepath.Join(dir, "bin", "python"), shared: python.Executable,
+	}
 	for _, d := range []string{site, o.bin} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("make environment: %w", err)
@@ -53,7 +56,8 @@ func makeOverlay(dir string, python *Python) (*overlay, error) {
 			return nil, fmt.Errorf("make environment: %w", err)
 		}
 	}
-	for _, name := range []string{"pip", "pip3"} {
+	// Every name that pip has: those of the shared environment come later on PATH, and would change it.
+	for _, name := range []string{"pip", "pip3", "pip" + minor} {
 		if err := os.WriteFile(filepath.Join(o.bin, name), []byte(pipScript), 0o700); err != nil {
 			return nil, fmt.Errorf("make environment: %w", err)
 		}

@@ -11,8 +11,8 @@ const tailSize = 16 << 10
 
 // tail reads a process's output and remembers the end of it.
 type tail struct {
-	file *os.File // the reading end of a pipe
-	done chan struct{}
+	file *os.File      // the reading end of a pipe
+	done chan struct{} // closed when there is nothing more to read
 
 	mu   sync.Mutex
 	last []byte
@@ -31,6 +31,7 @@ func newTail() (*tail, *os.File, error) {
 
 func (t *tail) read() {
 	defer close(t.done)
+	defer func() { _ = t.file.Close() }()
 	buf := make([]byte, 4096)
 	for {
 		n, err := t.file.Read(buf)

@@ -30,8 +30,14 @@ type wire struct {
 
 	mu      sync.Mutex // guards what follows
 	next    int
-	waiting map[int]chan response
+	waiting map[int]waiter
 	closed  bool
+}
+
+// waiter takes the answer to one request.
+type waiter struct {
+	answer chan response  // of one element
+	late   func(response) // instead, once nobody waits any more; called on the reader's goroutine
 }
 
 // request is what the host asks.
@@ -89,7 +95,7 @@ func socketPair() (*net.UnixConn, *os.File, error) {
 
 // newWire starts reading; onEvent is called on the reader's goroutine. onEnd is called there when the other end is gone.
 func newWire(conn *net.UnixConn, onEvent func(event), onEnd func()) *wire {
-	w := &wire{conn: conn, onEvent: onEvent, done: make(chan struct{}), waiting: make(map[int]chan response)}
+	w := &wire{conn: conn, onEvent: onEvent, done: make(chan struct{}), waiting: make(map[int]waiter)}
 	go w.read(onEnd)
 	return w
 }
@@ -120,8 +126,10 @@ func (w *wire) read(onEnd func()) {
 	_ = w.conn.Close() // tells the other end, if it is what broke
 	w.mu.Lock()
 	w.closed = true
-	for _, c := range w.waiting {
-		c <- response{closed: true}
+	for _, waiting := range w.waiting {
+		if waiting.late == nil {
+			waiting.answer <- response{closed: true}
+		}
 	}
 	clear(w.waiting)
 	w.mu.Unlock()
@@ -130,49 +138,88 @@ func (w *wire) read(onEnd func()) {
 
 func (w *wire) answer(r response) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if c, ok := w.waiting[r.ID]; ok {
-		delete(w.waiting, r.ID)
-		c <- r
+	waiting, ok := w.waiting[r.ID]
+	delete(w.waiting, r.ID)
+	if ok && waiting.late == nil {
+		waiting.answer <- r // under the lock, so that ask finds it here or the request still waiting
+	}
+	w.mu.Unlock()
+	if ok && waiting.late != nil {
+		waiting.late(r)
 	}
 }
 
 // call sends a request with files and waits for its answer. An answer with an error is no error here.
 func (w *wire) call(ctx context.Context, r request, files ...*os.File) (response, error) {
-	answer := make(chan response, 1)
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return response{}, errWireClosed
-	}
-	w.next++
-	r.ID = w.next
-	w.waiting[r.ID] = answer
-	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.waiting, r.ID)
-	}()
-	r.FDs = len(files)
-	if err := w.send(ctx, r, files); err != nil {
-		return response{}, err
-	}
-	select {
-	case a := <-answer:
-		if a.closed {
-			return response{}, errWireClosed
-		}
-		return a, nil
-	case <-ctx.Done():
-		return response{}, context.Cause(ctx)
-	}
+	return w.ask(ctx, r, nil, files)
 }
 
-// writePatience bounds one write: a keeper that was stopped by the code it keeps does not read.
+// ask is call; late gets the answer if it comes after ctx was done. It may be nil.
+func (w *wire) ask(ctx context.Context, r request, late func(response), files []*os.File) (response, error) {
+	if ctx.Err() != nil {
+		return response{}, context.Cause(ctx)
+	}
+	answer := make(chan response, 1)
+	id, err := w.expect(waiter{answer: answer})
+	if err != nil {
+		return response{}, err
+	}
+	r.ID, r.FDs = id, len(files)
+	if err := w.send(r, files); err != nil {
+		w.mu.Lock()
+		delete(w.waiting, id)
+		w.mu.Unlock()
+		return response{}, err
+	}
+	var a response
+	select {
+	case a = <-answer:
+	case <-ctx.Done():
+		w.mu.Lock()
+		_, pending := w.waiting[id]
+		if pending && late != nil {
+			w.waiting[id] = waiter{late: late}
+		} else {
+			delete(w.waiting, id)
+		}
+		w.mu.Unlock()
+		if pending {
+			return response{}, context.Cause(ctx)
+		}
+		a = <-answer // it came just now
+	}
+	if a.closed {
+		return response{}, errWireClosed
+	}
+	return a, nil
+}
+
+// expect registers a waiter under a new id.
+func (w *wire) expect(waiting waiter) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return 0, errWireClosed
+	}
+	w.next++
+	w.waiting[w.next] = waiting
+	return w.next, nil
+}
+
+// post sends a request whose answer nobody needs.
+func (w *wire) post(r request) {
+	w.mu.Lock()
+	w.next++
+	r.ID = w.next
+	w.mu.Unlock()
+	_ = w.send(r, nil) // a wire that breaks ends its keeper, which is what a lost request would have to do
+}
+
+// writePatience bounds one write: a keeper that was stopped by the code it keeps does not read. A caller's context does
+// not: half a line breaks the wire, and with it the sandbox.
 const writePatience = 5 * time.Second
 
-func (w *wire) send(ctx context.Context, r request, files []*os.File) error {
+func (w *wire) send(r request, files []*os.File) error {
 	line, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -180,11 +227,7 @@ func (w *wire) send(ctx context.Context, r request, files []*os.File) error {
 	line = append(line, '\n')
 	w.writing.Lock()
 	defer w.writing.Unlock()
-	deadline := time.Now().Add(writePatience)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	_ = w.conn.SetWriteDeadline(deadline)
+	_ = w.conn.SetWriteDeadline(time.Now().Add(writePatience))
 	n := 0
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -204,7 +247,7 @@ func (w *wire) send(ctx context.Context, r request, files []*os.File) error {
 // broken ends the wire: after half a line nothing can follow.
 func (w *wire) broken(err error) error {
 	_ = w.conn.Close()
-	return fmt.Errorf("control socket: %w", err)
+	return fmt.Errorf("%w: %w", errWireClosed, err)
 }
 
 // close ends the wire and waits for its reader.

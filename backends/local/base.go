@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,9 @@ import (
 	"path"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/agent"
 )
 
 // base is the folder that holds the workspaces. Users may share one: it is like the system's temporary folder, where
@@ -73,36 +77,35 @@ func (b *base) mkdir(name string) error { return b.root.Mkdir(name, 0o700) }
 
 func (b *base) close() error { return b.root.Close() }
 
-// remove removes a folder whatever is in it; one that is gone is no error. Links are removed, never followed.
-func (b *base) remove(name string) error {
-	err := b.root.RemoveAll(name)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
+// removePatience bounds how long the removal of one sandbox may take, against a process that could not be ended and
+// goes on writing. What is left then is the next engine's to sweep.
+const removePatience = 2 * time.Minute
+
+// removeSandbox removes the folders of a sandbox. The file that says whose they are goes last, so that what an
+// interrupted removal leaves can be swept.
+func (b *base) removeSandbox(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, removePatience, errors.New("something still writes there"))
+	defer cancel()
+	if err := agent.RemoveAll(ctx, b.root, workspaceName(id)); err != nil {
+		return fmt.Errorf("remove workspace: %w", err)
+	}
+	private := privateName(id)
+	dir, err := b.root.Open(private)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	// A folder without permission for us, or one that was written to meanwhile: open them up and try again.
-	b.unlock(name)
-	if err := b.root.RemoveAll(name); err != nil {
-		return fmt.Errorf("remove %s: %w", filepath.Join(b.dir, name), err)
-	}
-	return nil
-}
-
-// unlock gives us permission on every folder below name.
-func (b *base) unlock(name string) {
-	info, err := b.root.Lstat(name)
-	if err != nil || !info.IsDir() {
-		return
-	}
-	_ = b.root.Chmod(name, 0o700)
-	dir, err := b.root.Open(name)
-	if err != nil {
-		return
-	}
-	entries, _ := dir.ReadDir(-1)
-	_ = dir.Close()
-	for _, e := range entries {
-		if e.IsDir() {
-			b.unlock(path.Join(name, e.Name()))
+	if err == nil {
+		names, _ := dir.Readdirnames(-1)
+		_ = dir.Close()
+		for _, name := range names {
+			if name != ownerName {
+				err = errors.Join(err, agent.RemoveAll(ctx, b.root, path.Join(private, name)))
+			}
 		}
 	}
+	// Again as a whole, whatever went wrong above: without permissions, say.
+	if err := agent.RemoveAll(ctx, b.root, private); err != nil {
+		return fmt.Errorf("remove private folder: %w", err)
+	}
+	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
@@ -18,8 +20,9 @@ type instance struct {
 	backend *Backend
 	id      string
 
-	destroying sync.Mutex // held while it is destroyed
-	destroyed  bool
+	changing  sync.Mutex // held while it is made or destroyed; guards what follows
+	owner     *os.File   // lock that says that we live
+	destroyed bool
 }
 
 // workspaceName and privateName are the folders of a sandbox in the base folder.
@@ -29,51 +32,73 @@ func privateName(id string) string   { return "env-" + id }
 // make makes the folders. What it made before an error is removed again.
 func (in *instance) make(spec backends.Spec) (err error) {
 	base := in.backend.base
-	if err := base.mkdir(workspaceName(in.id)); err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("id is taken: %s exists: %w", filepath.Join(base.dir, workspaceName(in.id)), os.ErrExist)
-		}
+	if err := in.makeFolder(privateName(in.id)); err != nil {
 		return err
+	}
+	n := note{Base: base.dir, Mark: uuid.NewString()}
+	in.owner, err = hold(base.root, filepath.Join(privateName(in.id), ownerName), n)
+	if err == nil {
+		err = in.makeFolder(workspaceName(in.id))
+	}
+	if err != nil { // what has the workspace's name is a stranger's, and not to be removed
+		in.giveUp()
+		return errors.Join(err, base.root.RemoveAll(privateName(in.id)))
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, in.removeFolders())
+			err = errors.Join(err, in.removeFolders(context.Background()))
 		}
 	}()
-	if err := base.mkdir(privateName(in.id)); err != nil {
-		return err
-	}
-	runtime, err := in.backend.runtime.claim(in.id, base.dir)
+	runtime, err := in.backend.runtime.claim(in.id, n)
 	if err != nil {
 		return err
 	}
 	in.Instance, err = in.backend.agent.Open(agent.Place{
-		ID: in.id, Env: spec.Env, Runtime: runtime,
+		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime,
 		Workspace: filepath.Join(base.dir, workspaceName(in.id)), Private: filepath.Join(base.dir, privateName(in.id)),
 	})
 	return err
 }
 
-// Destroy ends every process and removes the folders.
+func (in *instance) makeFolder(name string) error {
+	err := in.backend.base.mkdir(name)
+	if errors.Is(err, os.ErrExist) {
+		return in.taken(name)
+	}
+	return err
+}
+
+func (in *instance) taken(name string) error {
+	return fmt.Errorf("id is taken: %s exists: %w", filepath.Join(in.backend.base.dir, name), os.ErrExist)
+}
+
+// Destroy ends every process and removes the folders; ctx does not cut it short. After an error it may be called again.
 func (in *instance) Destroy(ctx context.Context) error {
-	in.destroying.Lock()
-	defer in.destroying.Unlock()
+	in.changing.Lock()
+	defer in.changing.Unlock()
 	if in.destroyed {
 		return nil
 	}
-	in.destroyed = true
-	err := errors.Join(in.Close(ctx), in.removeFolders())
-	in.backend.forget(in)
-	if err != nil {
+	if err := errors.Join(in.Close(ctx), in.removeFolders(context.WithoutCancel(ctx))); err != nil {
 		return fmt.Errorf("local: destroy %s: %w", in.id, err)
 	}
+	in.destroyed = true
+	in.backend.forget(in)
 	return nil
 }
 
-func (in *instance) removeFolders() error {
-	return errors.Join(
-		in.backend.base.remove(workspaceName(in.id)),
-		in.backend.base.remove(privateName(in.id)),
-		in.backend.runtime.release(in.id),
-	)
+func (in *instance) removeFolders(ctx context.Context) error {
+	err := errors.Join(in.backend.base.removeSandbox(ctx, in.id), in.backend.runtime.release(ctx, in.id))
+	if err == nil {
+		in.giveUp()
+	}
+	return err
+}
+
+// giveUp leaves what may be left of the folders to sweepers.
+func (in *instance) giveUp() {
+	if in.owner != nil {
+		_ = in.owner.Close()
+		in.owner = nil
+	}
 }

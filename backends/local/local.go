@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -32,16 +33,27 @@ type Backend struct {
 	runtime *runtimeDir
 	agent   *agent.Agent
 
-	mu        sync.Mutex
+	swept     chan struct{} // closed when sweeping is over
+	stopSweep context.CancelFunc
+	closing   sync.Once
+	closeErr  error
+
+	mu        sync.Mutex // guards what follows
 	instances map[string]*instance
 	closed    bool
 }
 
 var _ backends.Backend = (*Backend)(nil)
 
+// sweepWait is how long Open waits for the sweep. Large workspaces take longer; the rest is done meanwhile.
+const sweepWait = time.Second
+
 // Open checks the folders, sweeps what dead programs left, and starts the supervisor. Errors name the folder and
-// what to do.
-func Open(_ context.Context, config Config) (*Backend, error) {
+// what to do. The sweep goes on in the background if there is much to remove.
+func Open(ctx context.Context, config Config) (*Backend, error) {
+	if config.Python == nil {
+		return nil, errors.New("local: Config.Python is required: see package pyenv")
+	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -52,7 +64,7 @@ func Open(_ context.Context, config Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := openRuntime(config.RuntimeDir, config.Logger)
+	runtime, err := openRuntime(config.RuntimeDir)
 	if err != nil {
 		return nil, errors.Join(err, base.close())
 	}
@@ -60,7 +72,29 @@ func Open(_ context.Context, config Config) (*Backend, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("local: %w", err), runtime.close(), base.close())
 	}
-	return &Backend{config: config, base: base, runtime: runtime, agent: a, instances: make(map[string]*instance)}, nil
+	b := &Backend{
+		config: config, base: base, runtime: runtime, agent: a,
+		instances: make(map[string]*instance), swept: make(chan struct{}),
+	}
+	b.sweep(ctx)
+	return b, nil
+}
+
+// sweep starts the sweep and waits for it a little.
+func (b *Backend) sweep(ctx context.Context) {
+	own, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stopSweep = stop
+	go func() {
+		defer close(b.swept)
+		sweep(own, filepath.Dir(b.runtime.dir), b.base, b.config.Logger)
+	}()
+	timer := time.NewTimer(sweepWait)
+	defer timer.Stop()
+	select {
+	case <-b.swept:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 var validID = regexp.MustCompile(`^[a-z0-9]{1,40}$`)
@@ -71,10 +105,13 @@ func (b *Backend) Create(_ context.Context, spec backends.Spec) (backends.Instan
 		return nil, fmt.Errorf("local: id %q: use 1 to 40 of a-z and 0-9", spec.ID)
 	}
 	in := &instance{backend: b, id: spec.ID}
+	in.changing.Lock() // a Close that comes meanwhile waits, and then destroys it
+	defer in.changing.Unlock()
 	if err := b.claim(in); err != nil {
 		return nil, fmt.Errorf("local: create %s: %w", spec.ID, err)
 	}
 	if err := in.make(spec); err != nil {
+		in.destroyed = true
 		b.forget(in)
 		return nil, fmt.Errorf("local: create %s: %w", spec.ID, err)
 	}
@@ -109,20 +146,30 @@ func (b *Backend) KernelSpecs(context.Context) ([]messaging.KernelSpec, error) {
 
 // Close destroys what is left, ends the supervisor and gives up the runtime folder. It is idempotent.
 func (b *Backend) Close() error {
+	b.closing.Do(func() { b.closeErr = b.close() })
+	return b.closeErr
+}
+
+func (b *Backend) close() error {
+	b.stopSweep()
 	b.mu.Lock()
-	already := b.closed
 	b.closed = true
 	left := make([]*instance, 0, len(b.instances))
 	for _, in := range b.instances {
 		left = append(left, in)
 	}
 	b.mu.Unlock()
-	if already {
-		return nil
+	errs := make([]error, len(left))
+	var wg sync.WaitGroup
+	for i, in := range left {
+		wg.Go(func() {
+			errs[i] = in.Destroy(context.Background())
+			in.changing.Lock()
+			defer in.changing.Unlock()
+			in.giveUp()
+		})
 	}
-	var errs []error
-	for _, in := range left {
-		errs = append(errs, in.Destroy(context.Background()))
-	}
+	wg.Wait()
+	<-b.swept
 	return errors.Join(append(errs, b.agent.Close(), b.runtime.close(), b.base.close())...)
 }

@@ -1,7 +1,7 @@
 package local
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
+	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 )
@@ -17,20 +17,20 @@ import (
 // runtimeDir is an engine's private folder for sockets, with a short path. It holds a lock for as long as the engine
 // lives, so that the next engine knows whose folders nobody uses any more:
 //
-//	ROOT/lock           taken while engines come and are swept
 //	ROOT/e123/lock      held by its engine
-//	ROOT/e123/ID/owner  the base folder of sandbox ID
+//	ROOT/e123/ID/owner  the base folder and the mark of sandbox ID
 type runtimeDir struct {
 	dir  string
+	root *os.Root
 	lock *os.File
 }
 
-// owner is what a sandbox's folder tells a sweeper.
-type owner struct {
-	Base string `json:"base"`
-}
+const (
+	lockName  = "lock"
+	ownerName = "owner"
+)
 
-func openRuntime(root string, logger *slog.Logger) (*runtimeDir, error) {
+func openRuntime(root string) (*runtimeDir, error) {
 	if root == "" {
 		root = defaultRuntime()
 	}
@@ -41,29 +41,26 @@ func openRuntime(root string, logger *slog.Logger) (*runtimeDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local: runtime folder: %w; choose another with RuntimeDir or DS_SANDBOX_RUNTIME_DIR", err)
 	}
-	r, err := newRuntime(root, logger)
+	r, err := newRuntime(root)
 	if err != nil {
 		return nil, fmt.Errorf("local: runtime folder %s: %w", root, err)
 	}
 	return r, nil
 }
 
-func newRuntime(root string, logger *slog.Logger) (*runtimeDir, error) {
-	turn, err := lockFile(filepath.Join(root, "lock"), syscall.LOCK_EX)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = turn.Close() }() // gives up the lock
-	sweep(root, logger)
+func newRuntime(root string) (*runtimeDir, error) {
 	dir, err := os.MkdirTemp(root, "e")
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"), syscall.LOCK_EX)
-	if err != nil {
-		return nil, err
+	r := &runtimeDir{dir: dir}
+	if r.root, err = os.OpenRoot(dir); err != nil {
+		return nil, errors.Join(err, os.Remove(dir))
 	}
-	return &runtimeDir{dir: dir, lock: lock}, nil
+	if r.lock, err = hold(r.root, lockName, note{}); err != nil {
+		return nil, errors.Join(err, r.root.Close(), os.RemoveAll(dir))
+	}
+	return r, nil
 }
 
 // maxRuntime is the longest runtime folder that leaves room for the sockets' names.
@@ -98,99 +95,93 @@ func makePrivate(dir string) error {
 	return nil
 }
 
-// lockFile opens a file and locks it; closing it, or the end of the program, gives up the lock.
-func lockFile(path string, how int) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+// claim makes a sandbox's folder and notes whose it is.
+func (r *runtimeDir) claim(id string, n note) (string, error) {
+	if err := r.root.Mkdir(id, 0o700); err != nil {
+		return "", err
+	}
+	f, err := hold(r.root, filepath.Join(id, ownerName), n)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(r.dir, id), f.Close() // the engine's lock stands for all of its sandboxes here
+}
+
+func (r *runtimeDir) release(ctx context.Context, id string) error {
+	return agent.RemoveAll(ctx, r.root, id)
+}
+
+// close gives up the folder.
+func (r *runtimeDir) close() error {
+	return errors.Join(removeEngine(r.dir), r.root.Close(), r.lock.Close())
+}
+
+// removeEngine removes an engine's runtime folder. The code of sandboxes can reach it.
+func removeEngine(dir string) error {
+	parent, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), removePatience)
+	defer cancel()
+	return agent.RemoveAll(ctx, parent, filepath.Base(dir))
+}
+
+// freshFor is how long a folder without a lock may be one that is just being made.
+const freshFor = time.Minute
+
+// stale reports whether a folder has been without a change for longer than it takes to make one.
+func stale(info fs.FileInfo) bool { return time.Since(info.ModTime()) > freshFor }
+
+// sweepRuntime removes the runtime folders of engines that were killed. It returns what their sandboxes' notes say.
+func sweepRuntime(root string, logger *slog.Logger) []note {
+	engines, err := filepath.Glob(filepath.Join(root, "e*"))
+	if err != nil {
+		return nil
+	}
+	var notes []note
+	for _, dir := range engines {
+		info, err := os.Lstat(dir)
+		if err != nil || !ours(info) {
+			continue
+		}
+		found, err := sweepEngine(dir, info)
+		if err != nil {
+			logger.Warn("sweep after a dead engine", "folder", dir, "error", err)
+		}
+		notes = append(notes, found...)
+	}
+	return notes
+}
+
+func sweepEngine(dir string, info fs.FileInfo) ([]note, error) {
+	engine, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), how)
-		if !errors.Is(err, syscall.EINTR) {
-			break
-		}
+	defer func() { _ = engine.Close() }()
+	lock, _, err := seize(engine, lockName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && stale(info):
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil || lock == nil:
+		return nil, err
+	default:
+		defer func() { _ = lock.Close() }()
 	}
+	owners, err := fs.Glob(engine.FS(), "*/"+ownerName)
 	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return nil, err
 	}
-	return f, nil
-}
-
-// claim makes a sandbox's folder and notes whose it is.
-func (r *runtimeDir) claim(id, base string) (string, error) {
-	dir := filepath.Join(r.dir, id)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return "", err
-	}
-	data, err := json.Marshal(owner{Base: base})
-	if err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "owner"), data, 0o600)
-}
-
-func (r *runtimeDir) release(id string) error { return os.RemoveAll(filepath.Join(r.dir, id)) }
-
-// close gives up the folder.
-func (r *runtimeDir) close() error { return errors.Join(os.RemoveAll(r.dir), r.lock.Close()) }
-
-// sweep removes what engines left that were killed: processes, workspaces, runtime folders. An engine whose lock
-// is held lives.
-func sweep(root string, logger *slog.Logger) {
-	engines, err := filepath.Glob(filepath.Join(root, "e*"))
-	if err != nil {
-		return
-	}
-	for _, dir := range engines {
-		lock, err := lockFile(filepath.Join(dir, "lock"), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err != nil {
-			continue
-		}
-		owners, _ := filepath.Glob(filepath.Join(dir, "*", "owner"))
-		for _, path := range owners {
-			if err := sweepSandbox(path); err != nil {
-				logger.Warn("sweep after a dead engine", "owner", path, "error", err)
-			}
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			logger.Warn("sweep after a dead engine", "folder", dir, "error", err)
-		}
-		_ = lock.Close()
-	}
-}
-
-// sweepSandbox removes one sandbox of a dead engine. The note about it was in reach of the sandbox's code, so only a
-// folder named like a workspace, of this user, below a base folder is removed.
-func sweepSandbox(path string) error {
-	id := filepath.Base(filepath.Dir(path))
-	if !validID.MatchString(id) {
-		return nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	var o owner
-	if err := json.Unmarshal(data, &o); err != nil {
-		return err
-	}
-	if err := agent.KillMarked(id); err != nil {
-		return err
-	}
-	b, err := openBase(o.Base)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = b.close() }()
-	for _, name := range []string{workspaceName(id), privateName(id)} {
-		info, err := b.root.Lstat(name)
-		if err != nil || !info.IsDir() || ownerOf(info) != os.Geteuid() {
-			continue
-		}
-		if err := b.remove(name); err != nil {
-			return err
+	var notes []note
+	for _, path := range owners {
+		owner, n, err := seize(engine, path)
+		if err == nil && owner != nil {
+			notes = append(notes, n)
+			_ = owner.Close()
 		}
 	}
-	return nil
+	return notes, removeEngine(dir)
 }
