@@ -402,22 +402,24 @@ func TestCloseOfARunInterruptsItAndFreesTheTurn(t *testing.T) {
 func TestRunsFollowOneAnotherInOrder(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 		fake.On("slow", func(*kerneltest.Call) { time.Sleep(time.Second) })
-		done := make(chan seen)
+		done := make(map[string]chan seen)
 		first := execute(t, conn, "slow")
 		for _, code := range []string{"a", "b", "c"} {
+			result := make(chan seen, 1)
+			done[code] = result
 			go func() {
 				e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: code}, nil)
 				if err != nil {
-					done <- seen{err: err}
+					result <- seen{err: err}
 					return
 				}
-				done <- collect(t, e)
+				result <- collect(t, e)
 			}()
 			synctest.Wait() // each waits before the next comes
 		}
 		require.NoError(t, collect(t, first).err)
 		for _, code := range []string{"a", "b", "c"} {
-			s := <-done
+			s := <-done[code]
 			require.NoError(t, s.err)
 			require.Equal(t, []string{code}, s.texts)
 		}

@@ -9,7 +9,7 @@ import "time"
 const (
 	floodAfter = 64               // messages in close succession make a flood
 	floodGap   = time.Millisecond // closer than this is close
-	floodPause = 4 * time.Millisecond
+	floodPause = 10 * time.Millisecond
 	// bulk is what must not have gathered in a pause, bytes: a stream of large messages is read without a break, or
 	// the publisher would reach its mark and drop some.
 	bulk = readBuffer / 2
