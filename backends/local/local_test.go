@@ -2,11 +2,15 @@ package local_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -181,4 +185,77 @@ func TestWorkspaceOfALiveEngineIsNotSwept(t *testing.T) {
 	require.DirExists(t, b.Workspace())
 	_, err = second.Create(t.Context(), backends.Spec{ID: "one"})
 	require.ErrorContains(t, err, "taken", "two engines share a base folder but no id")
+}
+
+func TestLinksIntoTheWorkspaceAreFollowedWhateverTheirForm(t *testing.T) {
+	_, in, _ := create(t)
+	ctx, files, ws := t.Context(), in.Files(), in.Workspace()
+	_, err := files.Write(ctx, "data/f", strings.NewReader("here"))
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(filepath.Join(ws, "data"), filepath.Join(ws, "absolute")))
+	require.NoError(t, os.Symlink("data", filepath.Join(ws, "relative")))
+	require.NoError(t, os.Symlink(filepath.Join(ws, "absolute", "f"), filepath.Join(ws, "twice")))
+	require.NoError(t, os.Symlink("round", filepath.Join(ws, "round")))
+	for _, name := range []string{"absolute/f", "relative/f", "twice"} {
+		r, err := files.Open(ctx, name)
+		require.NoError(t, err, name)
+		data, err := io.ReadAll(r)
+		require.NoError(t, errors.Join(err, r.Close()))
+		require.Equal(t, "here", string(data), name)
+	}
+	_, err = files.Write(ctx, "absolute/new", strings.NewReader("x"))
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(ws, "data", "new"))
+	_, err = files.Open(ctx, "round")
+	require.Error(t, err)
+}
+
+func TestCreateAndCloseAtOnce(t *testing.T) {
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	for round := range 20 {
+		base, runtime := folders(t)
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		require.NoError(t, err)
+		var creators sync.WaitGroup
+		for i := range 4 {
+			creators.Go(func() {
+				_, err := b.Create(context.Background(), backends.Spec{ID: "r" + strconv.Itoa(round) + "i" + strconv.Itoa(i)})
+				if err != nil {
+					require.ErrorContains(t, err, "closed")
+				}
+			})
+		}
+		err = b.Close()
+		creators.Wait()
+		require.NoError(t, err)
+		left, err := filepath.Glob(filepath.Join(base, "*"))
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
+}
+
+// TestSweepNeedsNoRuntimeFolder kills an engine's locks with it, as a reboot does, and takes its runtime folder away.
+func TestSweepNeedsNoRuntimeFolder(t *testing.T) {
+	base, runtime := folders(t)
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	open := func() *local.Backend {
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		require.NoError(t, err)
+		return b
+	}
+	require.NoError(t, open().Close())
+	// What a dead engine leaves: a note that nobody holds, and folders.
+	for _, name := range []string{"ws-dead", "env-dead", "ws-stranger"} {
+		require.NoError(t, os.Mkdir(filepath.Join(base, name), 0o700))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(base, "ws-dead", "f"), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(base, "env-dead", "owner"), []byte(`{"mark":"m"}`), 0o600))
+	b := open()
+	defer func() { require.NoError(t, b.Close()) }()
+	require.Eventually(t, func() bool {
+		left, err := filepath.Glob(filepath.Join(base, "*"))
+		return err == nil && len(left) == 1 && left[0] == filepath.Join(base, "ws-stranger")
+	}, 10*time.Second, time.Millisecond)
 }
