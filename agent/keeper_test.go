@@ -63,8 +63,8 @@ func TestKernelsThatEndedLeaveNoDescriptorsAndNoFolders(t *testing.T) {
 		_, err = started.Wait(t.Context())
 		require.NoError(t, err)
 		k := started.(*kernelProcess)
-		<-k.output.done
-		require.Eventually(t, func() bool { _, err := os.Lstat(k.dir); return os.IsNotExist(err) }, 5*time.Second, time.Millisecond)
+		in.finishing.Wait()
+		require.NoDirExists(t, k.dir)
 	}
 	round()
 	before := openFileCount(t)
