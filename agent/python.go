@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,23 +58,34 @@ func Probe(ctx context.Context, executable string) (*Python, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, executable, "-I", "-c", probeCode)
 	cmd.WaitDelay = time.Second
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	var stdout, stderr head
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
 	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("agent: probe %s: %w%s", executable, err, lastLine(stderr.String()))
+		return nil, fmt.Errorf("agent: probe %s: %w%s", executable, err, lastLine(string(stderr)))
 	}
 	p := new(Python)
-	if err := json.Unmarshal(out, p); err != nil {
+	if err := json.Unmarshal(stdout, p); err != nil {
 		return nil, fmt.Errorf("agent: probe %s: it answers no Python's answer: %w", executable, err)
 	}
 	if !filepath.IsAbs(p.Executable) || p.Version == "" {
 		return nil, fmt.Errorf("agent: probe %s: %w", executable, errors.New("it does not know its own executable"))
 	}
 	return p, nil
+}
+
+// maxAnswer bounds what is kept of a probe's output, bytes.
+const maxAnswer = 1 << 20
+
+// head keeps the beginning of what is written to it.
+type head []byte
+
+func (h *head) Write(p []byte) (int, error) {
+	*h = append(*h, p[:min(len(p), maxAnswer-len(*h))]...)
+	return len(p), nil
 }
 
 // lastLine is the last line of an error output, for a message.

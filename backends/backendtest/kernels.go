@@ -189,10 +189,13 @@ print("up")
 		write(t, ctx, in.Files(), "old", "x")
 		meter, err := c.process.Meter(ctx)
 		require.NoError(t, err)
-		c.run("import os\nos.remove('gone')\nopen('old', 'a').write('y')\nos.mkdir('d')\nopen('d/new', 'w').write('abc')")
+		c.run("import os\nos.remove('gone')\nopen('old', 'a').write('y')\nos.mkdir('d')\nopen('d/new', 'w').write('abc')\n" +
+			"big = bytearray(b'x') * (150 << 20)\nimport time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass")
 		usage, err := meter.Stop(ctx)
 		require.NoError(t, err)
 		require.False(t, usage.FilesPartial)
+		require.Greater(t, usage.CPU, 150*time.Millisecond)
+		require.Greater(t, usage.PeakMemory, int64(150<<20))
 		require.Equal(t, []backends.FileChange{
 			{Path: "d/new", Op: backends.FileCreated, Size: 3},
 			{Path: "gone", Op: backends.FileRemoved},
