@@ -19,6 +19,7 @@ var pythonName = regexp.MustCompile(`^python(3(\.\d+)?)?$`)
 // sandbox's own environment, one over the Python that its spec names, and by our launcher. Other kernels run as they are.
 func (in *Instance) command(ctx context.Context, spec *messaging.KernelSpec, connectionFile string) ([]string, *overlay, error) {
 	a := in.agent
+	in.bounds.readable(namedFolders(spec)...)
 	argv := spec.ExpandArgv(map[string]string{
 		"connection_file": connectionFile, "resource_dir": spec.ResourceDir, "prefix": a.config.Python.Prefix,
 	})
@@ -34,6 +35,7 @@ func (in *Instance) command(ctx context.Context, spec *messaging.KernelSpec, con
 				return nil, nil, err
 			}
 			chosen = true
+			in.bounds.readable(python.folders()...)
 		}
 	}
 	if chosen {

@@ -16,12 +16,13 @@ import (
 
 // Place is where a sandbox lives: folders that the caller made and removes.
 type Place struct {
-	ID        string            // ^[a-z0-9]+$
-	Mark      string            // unique for ever; carried by every process in its environment, see KillMarked
-	Workspace string            // the workspace
-	Private   string            // its environment, caches and temporary files, beside the workspace
-	Runtime   string            // its sockets and connection files; a short path
-	Env       map[string]string // of every process
+	ID        string             // ^[a-z0-9]+$
+	Mark      string             // unique for ever; carried by every process in its environment, see KillMarked
+	Workspace string             // the workspace
+	Private   string             // its environment, caches and temporary files, beside the workspace
+	Runtime   string             // its sockets and connection files; a short path
+	Env       map[string]string  // of every process
+	Isolation backends.Isolation // of every process; none when empty. See [Confinement]
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -31,6 +32,7 @@ type Instance struct {
 	env   *overlay
 	files *files
 
+	bounds   *bounds    // what code may touch; nil without isolation
 	starting sync.Mutex // held while the keeper is started
 
 	overlays sync.Mutex          // guards others
@@ -60,7 +62,11 @@ func (a *Agent) Open(place Place) (*Instance, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), files.Close())
 	}
-	return &Instance{agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool)}, nil
+	in := &Instance{agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool)}
+	if place.Isolation == backends.IsolationFiles {
+		in.bounds = a.newBounds(place)
+	}
+	return in, nil
 }
 
 // ID is the sandbox's.
@@ -68,6 +74,14 @@ func (in *Instance) ID() string { return in.place.ID }
 
 // Workspace is the absolute path of the workspace.
 func (in *Instance) Workspace() string { return in.place.Workspace }
+
+// Isolation is the place's.
+func (in *Instance) Isolation() backends.Isolation {
+	if in.bounds == nil {
+		return backends.IsolationNone
+	}
+	return backends.IsolationFiles
+}
 
 // Files is the workspace.
 func (in *Instance) Files() backends.FileSystem { return in.files }
@@ -123,7 +137,7 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 	if k, err := in.knownKeeper(); k != nil || err != nil {
 		return k, err
 	}
-	k, err := in.agent.startKeeper(ctx, in.place.ID)
+	k, err := in.agent.startKeeper(ctx, in.place.ID, in.bounds.current)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,9 @@ var ErrKeeperDied = errors.New("the sandbox's keeper process died, and its proce
 
 // keeper is the process above one sandbox's processes, seen from the host.
 type keeper struct {
-	pid  int
-	wire *wire
+	pid     int
+	wire    *wire
+	confine func() *confinement // what the next start is shut in by; nil for nothing
 
 	exited <-chan struct{} // closed when the supervisor has seen it exit
 	// lost is closed when nobody can say that any more.
@@ -45,13 +46,13 @@ type process struct {
 // maxEarly bounds what a lying keeper makes us remember.
 const maxEarly = 1024
 
-func (a *Agent) startKeeper(ctx context.Context, name string) (*keeper, error) {
+func (a *Agent) startKeeper(ctx context.Context, name string, confine func() *confinement) (*keeper, error) {
 	from, err := a.keep(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	k := &keeper{
-		pid: from.pid, exited: from.exited, lost: from.lost,
+		pid: from.pid, exited: from.exited, lost: from.lost, confine: confine,
 		running: make(map[int]*process), early: make(map[int]backends.ExitStatus),
 	}
 	k.wire = newWire(from.conn, k.onEvent, k.onEnd)
@@ -94,7 +95,7 @@ func (k *keeper) onEnd() {
 
 // startError is a program that could not be started.
 type startError struct {
-	stage string // "fork", "chdir" or "exec"
+	stage string // "fork", "chdir", "confine" or "exec"
 	errno syscall.Errno
 	text  string
 }
@@ -110,7 +111,7 @@ func (k *keeper) start(ctx context.Context, argv []string, env map[string]string
 	k.mu.Lock()
 	k.starting++
 	k.mu.Unlock()
-	r, err := k.wire.ask(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir}, k.abandon, files)
+	r, err := k.wire.ask(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir, Confine: k.confine()}, k.abandon, files)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	status, ended := k.early[r.PID]

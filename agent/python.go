@@ -19,6 +19,7 @@ type Python struct {
 	BasePrefix     string            `json:"base_prefix"`     // differs from Prefix in a virtual environment
 	BaseExecutable string            `json:"base_executable"` // the interpreter that a virtual environment is made from
 	SiteDirs       []string          `json:"site_dirs"`       // where its packages are, in the order of their use
+	Path           []string          `json:"path"`            // folders it imports from, SiteDirs among them
 	UserBase       string            `json:"user_base"`
 	Packages       map[string]string `json:"packages"` // versions of those that matter to us, as far as installed
 	FontCache      string            `json:"-"`        // folder with matplotlib's font list, to be copied; may be empty
@@ -45,7 +46,7 @@ dirs = [p for p in sys.path if os.path.isdir(p) and os.path.basename(p) in ("sit
 print(json.dumps({
     "executable": sys.executable, "version": "%d.%d.%d" % sys.version_info[:3], "prefix": sys.prefix,
     "base_prefix": sys.base_prefix, "base_executable": getattr(sys, "_base_executable", sys.executable),
-    "site_dirs": dirs, "user_base": site.getuserbase(), "packages": packages,
+    "site_dirs": dirs, "path": [p for p in sys.path if os.path.isdir(p)], "user_base": site.getuserbase(), "packages": packages,
 }))
 `
 

@@ -51,7 +51,10 @@ type request struct {
 	PID    int               `json:"pid,omitempty"`
 	Signal string            `json:"signal,omitempty"`
 	Group  bool              `json:"group,omitempty"`
-	FDs    int               `json:"fds,omitempty"`
+	// Confine shuts in what start starts.
+	Confine *confinement `json:"confine,omitempty"`
+
+	FDs int `json:"fds,omitempty"`
 }
 
 // response is the answer to a request.

@@ -15,6 +15,8 @@ type Backend interface {
 	Create(ctx context.Context, spec Spec) (Instance, error)
 	// KernelSpecs lists the kernels that an instance can start, by name.
 	KernelSpecs(ctx context.Context) ([]messaging.KernelSpec, error)
+	// Isolation is what instances get that ask for none in particular, and how it is enforced or why it is not stronger.
+	Isolation() (isolation Isolation, detail string)
 	// Close destroys every instance that is left and waits for its own goroutines.
 	Close() error
 }
@@ -23,6 +25,8 @@ type Backend interface {
 type Spec struct {
 	ID  string            // ^[a-z0-9]+$, unique in the backend's base folder; required
 	Env map[string]string // environment of every process, on top of the backend's minimal one
+	// Isolation is Backend.Isolation's when empty. Create fails with ErrUnsupported for one that can't be had here.
+	Isolation Isolation
 }
 
 // Instance is the place a sandbox owns: a folder, a container, a pod.
@@ -30,6 +34,8 @@ type Instance interface {
 	ID() string
 	// Workspace is the absolute path of the workspace as the code inside sees it.
 	Workspace() string
+	// Isolation is what the instance has.
+	Isolation() Isolation
 	// StartKernel starts a kernel; ctx bounds the start only. Errors: *SpecNotFoundError, *StartError.
 	StartKernel(ctx context.Context, cfg KernelConfig) (KernelProcess, error)
 	Files() FileSystem

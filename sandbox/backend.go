@@ -33,5 +33,9 @@ func openBackend(ctx context.Context, config *Config) (backends.Backend, Choice,
 	if err != nil {
 		return nil, Choice{}, err
 	}
+	choice.Isolation, choice.IsolationDetail = backend.Isolation()
+	if config.Isolation != "" && config.Isolation != choice.Isolation {
+		choice.Isolation, choice.IsolationDetail = config.Isolation, "asked for"
+	}
 	return backend, choice, nil
 }

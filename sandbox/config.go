@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -29,6 +30,10 @@ type Config struct {
 	RuntimeDir string
 	// Python is the interpreter of local Python kernels. DS_SANDBOX_PYTHON; see `ds-sandbox setup`.
 	Python string
+	// Isolation is what keeps the code of sandboxes from the rest of the machine, unless Options say otherwise: "files" or
+	// "none". Asking for what can't be had here is an error of Create. DS_SANDBOX_ISOLATION; the strongest that can be had,
+	// see Engine.Choice.
+	Isolation backends.Isolation
 	// DefaultTimeout is how long one run may take. DS_SANDBOX_TIMEOUT, in seconds or as "90s"; 3600 s.
 	DefaultTimeout time.Duration
 	// DefaultTimeToLive is how long a sandbox lives. DS_SANDBOX_TIME_TO_LIVE; 24 h.
@@ -59,6 +64,7 @@ func (c Config) complete() (Config, error) {
 	setText(&c.WorkspaceBaseDir, "DS_SANDBOX_WORKSPACE_BASE", filepath.Join(os.TempDir(), "ds_sandbox_workspaces"))
 	setText(&c.RuntimeDir, "DS_SANDBOX_RUNTIME_DIR", "")
 	setText(&c.Python, "DS_SANDBOX_PYTHON", "")
+	setText(&c.Isolation, "DS_SANDBOX_ISOLATION", "")
 	err := errors.Join(
 		setDuration(&c.DefaultTimeout, "DS_SANDBOX_TIMEOUT", DefaultTimeout),
 		setDuration(&c.DefaultTimeToLive, "DS_SANDBOX_TIME_TO_LIVE", DefaultTimeToLive),
@@ -71,9 +77,9 @@ func (c Config) complete() (Config, error) {
 	return c, err
 }
 
-func setText(field *string, variable, fallback string) {
+func setText[T ~string](field *T, variable string, fallback T) {
 	if *field == "" {
-		*field = os.Getenv(variable)
+		*field = T(os.Getenv(variable))
 	}
 	if *field == "" {
 		*field = fallback
@@ -136,7 +142,7 @@ func ParseDuration(text string) (time.Duration, error) {
 }
 
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
-// workspace_base_dir, default_timeout (seconds), and ours, runtime_dir, python, time_to_live (seconds), start_timeout (seconds),
+// workspace_base_dir, default_timeout (seconds), and ours, runtime_dir, python, isolation, time_to_live (seconds), start_timeout (seconds),
 // max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a Jupyter run. An unknown
 // key is an error that names it.
 func LoadConfig(path string) (Config, error) {
@@ -151,6 +157,7 @@ func LoadConfig(path string) (Config, error) {
 		UseJupyter       any     `json:"use_jupyter"`
 		RuntimeDir       string  `json:"runtime_dir"`
 		Python           string  `json:"python"`
+		Isolation        string  `json:"isolation"`
 		TimeToLive       float64 `json:"time_to_live"`
 		StartTimeout     float64 `json:"start_timeout"`
 		MaxFrame         int64   `json:"max_frame"`
@@ -163,7 +170,7 @@ func LoadConfig(path string) (Config, error) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return Config{
 		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, RuntimeDir: file.RuntimeDir,
-		Python: file.Python, DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
+		Python: file.Python, Isolation: backends.Isolation(file.Isolation), DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
 		StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
 	}, nil
 }

@@ -31,6 +31,11 @@ type Choice struct {
 	Backend string `json:"backend"` // "local"
 	Reason  string `json:"reason"`
 	Detail  string `json:"detail"` // what it runs on, for instance the Python
+
+	// Isolation is what sandboxes get that ask for none in particular; IsolationDetail is how it is enforced, or why it is
+	// not stronger.
+	Isolation       backends.Isolation `json:"isolation"`
+	IsolationDetail string             `json:"isolation_detail"`
 }
 
 // Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do.

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,16 +45,19 @@ type Options struct {
 	Env        map[string]string // of everything that runs in the sandbox
 	TimeToLive time.Duration     // until the sandbox kills itself; Config.DefaultTimeToLive. NoTimeout is none
 	Metadata   map[string]string // for the caller's own use; see Info
+	// Isolation keeps the code from the rest of the machine; Config.Isolation. It is an error where it can't be had.
+	Isolation backends.Isolation
 }
 
 // Info describes a sandbox.
 type Info struct {
-	ID        string            `json:"id"`
-	Backend   string            `json:"backend"`
-	Workspace string            `json:"workspace"` // as the code sees it
-	StartedAt time.Time         `json:"started_at"`
-	ExpiresAt time.Time         `json:"expires_at"` // zero when it lives until it is killed
-	Metadata  map[string]string `json:"metadata,omitempty"`
+	ID        string             `json:"id"`
+	Backend   string             `json:"backend"`
+	Workspace string             `json:"workspace"` // as the code sees it
+	Isolation backends.Isolation `json:"isolation"` // what keeps the code from the rest of the machine
+	StartedAt time.Time          `json:"started_at"`
+	ExpiresAt time.Time          `json:"expires_at"` // zero when it lives until it is killed
+	Metadata  map[string]string  `json:"metadata,omitempty"`
 }
 
 // Create makes a sandbox with a workspace and a ready Python context on the default engine, see Default.
@@ -77,7 +81,8 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	if ttl == 0 {
 		ttl = e.config.DefaultTimeToLive
 	}
-	instance, err := e.backend.Create(ctx, backends.Spec{ID: opts.ID, Env: opts.Env})
+	isolation := cmp.Or(opts.Isolation, e.config.Isolation)
+	instance, err := e.backend.Create(ctx, backends.Spec{ID: opts.ID, Env: opts.Env, Isolation: isolation})
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func (s *Sandbox) Info() Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Info{
-		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), StartedAt: s.started,
+		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(), StartedAt: s.started,
 		ExpiresAt: s.expires, Metadata: s.metadata,
 	}
 }

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from confine import ruleset
 from proctree import LINUX, below, strike, wait_any
 from spawn import Program, SpawnError, failure, spawn
 from wire import BadRequest, Channel, Server, until
@@ -35,6 +36,8 @@ class Keeper(Server):
         self._running: set[int] = set()
         self._groups: set[int] = set()  # not on Linux: groups whose leader ended before its members
         self._starting: dict[int, Start] = {}  # by the descriptor that tells
+        self._rules: dict | None = None  # what the last program was shut in by
+        self._confinement = -1  # their ruleset's descriptor
 
     def run(self) -> None:
         """Serves until the host or the supervisor is gone, then ends everything."""
@@ -67,6 +70,7 @@ class Keeper(Server):
         if len(fds) != 3:
             raise BadRequest("start takes three descriptors")
         try:
+            program.confinement = self._confine(message.get("confine"))
             pid, told = spawn(program, fds)
         except SpawnError as e:
             return e.answer()
@@ -74,6 +78,21 @@ class Keeper(Server):
         self._starting[told] = Start(message.get("id"), pid)
         self.watch(told, lambda: self._follow(told))
         return None  # a program on a dead network disk may take for ever, and others must not wait
+
+    def _confine(self, rules: dict | None) -> int:
+        """Returns the descriptor of a ruleset, which the next call may close; -1 for no rules."""
+        if rules != self._rules:
+            if self._confinement >= 0:
+                os.close(self._confinement)
+            self._rules, self._confinement = None, -1
+            try:
+                self._confinement = -1 if rules is None else ruleset(rules)
+            except OSError as e:
+                raise SpawnError("confine", e.errno or 0) from e
+            except (ValueError, TypeError, AttributeError) as e:
+                raise BadRequest("confine: %r" % e) from e
+            self._rules = rules
+        return self._confinement
 
     def _follow(self, told: int) -> None:
         """Reads on what became of a start, and answers it once that is known."""

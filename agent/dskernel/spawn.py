@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 
+from confine import enter
 from proctree import PR_SET_PDEATHSIG, prctl
 
 INHERITED = 1 << 16  # what a careless parent of ours may have left open lies below
@@ -27,7 +28,9 @@ class SpawnError(Exception):
 
 
 class Program:
-    """What to execute: arguments, the whole environment, the working directory."""
+    """What to execute: arguments, the whole environment, the working directory, and what shuts it in."""
+
+    confinement = -1  # a ruleset's descriptor, see confine.py; it stays its owner's
 
     def __init__(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
         # Encoded by us: the interpreter would use the locale's encoding, and the wire is UTF-8.
@@ -97,9 +100,12 @@ def _execute(program: Program, fds: list[int], report: int, parent: int) -> None
         report, *files = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (report, *fds)]
         for target, fd in enumerate(files):
             os.dup2(fd, target, inheritable=True)
-        close_all_but(report)
+        close_all_but(report, program.confinement)
         stage, what = "chdir", program.cwd
         os.chdir(program.cwd)
+        if program.confinement >= 0:
+            stage, what = "confine", b""
+            enter(program.confinement)
         stage, what = "exec", program.argv[0]
         _exec_first(program)
     except OSError as e:
@@ -135,10 +141,13 @@ def _default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def close_all_but(keep: int) -> None:
-    """Closes every descriptor of ours above 2 but keep."""
-    os.closerange(3, keep)
-    os.closerange(keep + 1, max(OURS, keep + 1))
+def close_all_but(*keep: int) -> None:
+    """Closes every descriptor of ours above 2 but those to keep."""
+    lowest = 3
+    for fd in sorted(keep):
+        os.closerange(lowest, fd)
+        lowest = max(lowest, fd + 1)
+    os.closerange(lowest, OURS)
 
 
 def close_inherited(lowest: int) -> None:

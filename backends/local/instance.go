@@ -32,6 +32,10 @@ func privateName(id string) string   { return "env-" + id }
 // make makes the folders. What it made before an error is removed again.
 func (in *instance) make(spec backends.Spec) (err error) {
 	base := in.backend.base
+	isolation, err := in.backend.isolation(spec.Isolation)
+	if err != nil {
+		return err
+	}
 	if err := in.makeFolder(privateName(in.id)); err != nil {
 		return err
 	}
@@ -54,7 +58,7 @@ func (in *instance) make(spec backends.Spec) (err error) {
 		return err
 	}
 	in.Instance, err = in.backend.agent.Open(agent.Place{
-		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime,
+		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime, Isolation: isolation,
 		Workspace: filepath.Join(base.dir, workspaceName(in.id)), Private: filepath.Join(base.dir, privateName(in.id)),
 	})
 	return err

@@ -144,6 +144,32 @@ func (b *Backend) KernelSpecs(context.Context) ([]messaging.KernelSpec, error) {
 	return b.agent.KernelSpecs(), nil
 }
 
+// Isolation is IsolationFiles where the kernel has Landlock, else IsolationNone with the reason.
+func (b *Backend) Isolation() (backends.Isolation, string) {
+	detail, err := agent.Confinement()
+	if err != nil {
+		return backends.IsolationNone, err.Error()
+	}
+	return backends.IsolationFiles, detail
+}
+
+// isolation is what an instance gets that asks for this.
+func (b *Backend) isolation(asked backends.Isolation) (backends.Isolation, error) {
+	switch asked {
+	case backends.IsolationNone:
+		return asked, nil
+	case "":
+		isolation, _ := b.Isolation()
+		return isolation, nil
+	case backends.IsolationFiles:
+		if _, err := agent.Confinement(); err != nil {
+			return "", fmt.Errorf("isolation %q: %w; use %q for your own code, or a container", asked, err, backends.IsolationNone)
+		}
+		return asked, nil
+	}
+	return "", fmt.Errorf("isolation %q: %w: use %q or %q", asked, backends.ErrUnsupported, backends.IsolationFiles, backends.IsolationNone)
+}
+
 // Close destroys what is left, ends the supervisor and gives up the runtime folder. It is idempotent.
 func (b *Backend) Close() error {
 	b.closing.Do(func() { b.closeErr = b.close() })

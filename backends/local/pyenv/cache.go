@@ -26,7 +26,7 @@ type remembered struct {
 }
 
 // probeVersion rises when agent.Probe asks more than before: older answers lack it.
-const probeVersion = 1
+const probeVersion = 2
 
 // maxRemembered bounds the answers that are kept; the oldest go.
 const maxRemembered = 64
