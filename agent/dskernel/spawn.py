@@ -142,12 +142,13 @@ def _default_signals() -> None:
 
 
 def close_all_but(*keep: int) -> None:
-    """Closes every descriptor of ours above 2 but those to keep."""
+    """Closes every descriptor of ours above 2 but those to keep; -1 is none."""
     lowest = 3
     for fd in sorted(keep):
-        os.closerange(lowest, fd)
-        lowest = max(lowest, fd + 1)
-    os.closerange(lowest, OURS)
+        if fd >= lowest:
+            os.closerange(lowest, fd)
+            lowest = fd + 1
+    os.closerange(lowest, max(OURS, lowest))
 
 
 def close_inherited(lowest: int) -> None:

@@ -21,6 +21,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
+	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
 }
 
 // with runs a test on an instance of its own.

@@ -57,6 +57,8 @@ type pythonSeen struct {
 type engineSeen struct {
 	Backend       string   `json:"backend"`
 	Reason        string   `json:"reason"`
+	Isolation     string   `json:"isolation"`        // what sandboxes get
+	How           string   `json:"isolation_detail"` // how that is enforced, or why it is not stronger
 	WorkspaceBase string   `json:"workspace_base"`
 	Kernels       []string `json:"kernels"`
 	KernelInfo    string   `json:"kernel_info"`
@@ -114,7 +116,8 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 	defer func() { err = errors.Join(err, closeAll()) }()
 	choice := engine.Choice()
 	seen = &engineSeen{
-		Backend: choice.Backend, Reason: choice.Reason, WorkspaceBase: engine.Config().WorkspaceBaseDir, Kernels: []string{},
+		Backend: choice.Backend, Reason: choice.Reason,
+		Isolation: string(choice.Isolation), How: choice.IsolationDetail, WorkspaceBase: engine.Config().WorkspaceBaseDir, Kernels: []string{},
 	}
 	specs, err := engine.KernelSpecs(ctx)
 	if err != nil {
@@ -172,8 +175,8 @@ func (r *report) text() string {
 		}
 	}
 	if e := r.Engine; e != nil {
-		fmt.Fprintf(&b, "\nEngine:\n  backend %s (%s)\n  workspaces in %s\n  kernels: %s\n",
-			e.Backend, e.Reason, e.WorkspaceBase, strings.Join(e.Kernels, ", "))
+		fmt.Fprintf(&b, "\nEngine:\n  backend %s (%s)\n  isolation %s (%s)\n  workspaces in %s\n  kernels: %s\n",
+			e.Backend, e.Reason, e.Isolation, e.How, e.WorkspaceBase, strings.Join(e.Kernels, ", "))
 		if e.KernelInfo != "" {
 			fmt.Fprintf(&b, "  kernel %s: ready in %.0f ms, 1 + 1 took %.1f ms\n", e.KernelInfo, e.CreateSeconds*1000, e.RunSeconds*1000)
 		}

@@ -13,15 +13,17 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
 // sessionOptions say what sandbox a command wants.
 type sessionOptions struct {
-	env    []string
-	files  []string
-	cwd    string
-	kernel string
+	env       []string
+	files     []string
+	cwd       string
+	kernel    string
+	isolation string
 
 	environment map[string]string // env, checked
 	uploads     []upload          // files, checked
@@ -35,10 +37,16 @@ func (o *sessionOptions) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
 	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
+	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine's files: files, or none (default files where the system can)")
 }
 
 // check reads the options, before anything is started.
 func (o *sessionOptions) check() error {
+	switch backends.Isolation(o.isolation) {
+	case "", backends.IsolationNone, backends.IsolationFiles:
+	default:
+		return usagef("--isolation: %q: use files or none", o.isolation)
+	}
 	o.environment = make(map[string]string)
 	for _, item := range o.env {
 		name, value, given := strings.Cut(item, "=")
@@ -89,7 +97,9 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 			err = errors.Join(err, ses.close())
 		}
 	}()
-	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout})
+	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{
+		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Isolation: backends.Isolation(o.isolation),
+	})
 	if err != nil {
 		return nil, err
 	}

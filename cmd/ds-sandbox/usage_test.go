@@ -25,6 +25,7 @@ func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
 		"timeout negative":     {args: []string{"repl", "--timeout", "-5"}, says: "not a positive duration"},
 		"env without a name":   {args: []string{"run", "-c", "1", "--env", "=x"}, says: `"=x": use NAME=VALUE`},
 		"env not set here":     {args: []string{"run", "-c", "1", "--env", "CERTAINLY_NOT_SET"}, says: "CERTAINLY_NOT_SET is not set here"},
+		"unknown isolation":    {args: []string{"repl", "--isolation", "walls"}, says: `--isolation: "walls": use files or none`},
 		"no such file":         {args: []string{"run", "-c", "1", "--file", missing}, says: "--file: stat " + missing},
 		"unknown flag":         {args: []string{"run", "--nonsense"}, says: "unknown flag: --nonsense"},
 		"unknown command":      {args: []string{"nonsense"}, says: "nonsense"},
