@@ -15,7 +15,6 @@ var landlockLater = []struct {
 	since int
 	what  string
 }{
-	{2, "moves between folders (none is possible)"},
 	{3, "truncation"},
 	{5, "control of devices"},
 	{6, "signals and abstract sockets"},
@@ -37,6 +36,9 @@ func Confinement() (detail string, err error) {
 	detail = fmt.Sprintf("Landlock, version %d", version)
 	if len(missing) > 0 {
 		detail += "; this kernel does not guard " + strings.Join(missing, ", ")
+	}
+	if version < 2 {
+		detail += "; and lets nobody move files from folder to folder"
 	}
 	return detail, nil
 }

@@ -170,7 +170,8 @@ func LoadConfig(path string) (Config, error) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return Config{
 		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, RuntimeDir: file.RuntimeDir,
-		Python: file.Python, Isolation: backends.Isolation(file.Isolation), DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
+		Python: file.Python, Isolation: backends.Isolation(file.Isolation),
+		DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
 		StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
 	}, nil
 }

@@ -43,7 +43,7 @@ GRANTS = {
 # NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, AUDIT_WRITE, SETFCAP. The others load kernel modules, mount, read
 # memory and raise limits.
 KEPT_CAPABILITIES = {0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31}
-CAPABILITIES = 64
+DROPPED_CAPABILITIES = [n for n in range(64) if n not in KEPT_CAPABILITIES]
 
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
@@ -111,8 +111,9 @@ def _grant(fd: int, path: str, rights: int) -> None:
 
 def enter(fd: int) -> None:
     """Puts this process, and all that it will start, under a ruleset for good. Raises OSError."""
-    for capability in set(range(CAPABILITIES)) - KEPT_CAPABILITIES:
-        _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)  # refused where we are not root
+    for capability in DROPPED_CAPABILITIES:
+        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
+            break  # past the last that this kernel knows, or we are not root and have none
     if _libc.prctl(PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -28,6 +28,7 @@ func TestDoctorTriesAKernel(t *testing.T) {
 		require.Equal(t, 0, c.wait(), c.err.String())
 		require.Contains(t, c.out.String(), "* "+python)
 		require.Regexp(t, `kernel ipython \S+, protocol 5\.\d: ready in \d+ ms, 1 \+ 1 took`, c.out.String())
+		require.Regexp(t, `isolation (files|none) \(.+\)`, c.out.String())
 		require.Contains(t, c.out.String(), "all is well")
 
 		c = start(t, nil, "doctor", "--json", "--python", python)

@@ -37,7 +37,7 @@ func (o *sessionOptions) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
 	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
-	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine's files: files, or none (default files where the system can)")
+	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: files or none (default files where it can be had)")
 }
 
 // check reads the options, before anything is started.

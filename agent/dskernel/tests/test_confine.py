@@ -81,7 +81,8 @@ def test_what_no_rule_names_is_out_of_reach(python, tmp_path):
         code, output = shell(
             keeper,
             "cat ../out/secret; ls ../out; echo x > ../out/new; rm ../out/secret; mv ../out/secret .;"
-            " ln -s ../out/secret l; cat l; echo fine > a; mkdir d; mv a d/b; cat d/b; cat <d/b >/dev/null; rm -r d",
+            " ln -s ../out/secret l; cat l; echo fine > a; mkdir d; mv a d/b; cat d/b;"
+            " cat <d/b >/dev/null; rm -r d",
             cwd=str(inside),
             confine=rules(inside),
         )
