@@ -75,7 +75,7 @@ func start(t *testing.T, in *Instance, command string) *process {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer func() { _ = null.Close() }()
-	p, err := k.start(t.Context(), []string{"/bin/sh", "-c", command}, in.environment(in.env), "/", null, null, null)
+	p, err := k.start(t.Context(), program{argv: []string{"/bin/sh", "-c", command}, env: in.environment(in.env), dir: "/"}, null, null, null)
 	require.NoError(t, err)
 	return p
 }
@@ -101,11 +101,11 @@ func TestProgramThatCannotStartSaysWhy(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = null.Close() }()
 	var failed *startError
-	_, err = k.start(t.Context(), []string{"/no/such/program"}, nil, "/", null, null, null)
+	_, err = k.start(t.Context(), program{argv: []string{"/no/such/program"}, dir: "/"}, null, null, null)
 	require.ErrorAs(t, err, &failed)
 	require.Equal(t, "exec", failed.stage)
 	require.ErrorIs(t, err, syscall.ENOENT)
-	_, err = k.start(t.Context(), []string{"/bin/true"}, nil, "/no/such/folder", null, null, null)
+	_, err = k.start(t.Context(), program{argv: []string{"/bin/true"}, dir: "/no/such/folder"}, null, null, null)
 	require.ErrorAs(t, err, &failed)
 	require.Equal(t, "chdir", failed.stage)
 }

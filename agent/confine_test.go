@@ -123,7 +123,7 @@ func BenchmarkStart(b *testing.B) {
 			k, err := in.currentKeeper(b.Context())
 			require.NoError(b, err)
 			for b.Loop() {
-				p, err := k.start(b.Context(), []string{"/bin/true"}, nil, "/", null, null, null)
+				p, err := k.start(b.Context(), program{argv: []string{"/bin/true"}, dir: "/"}, null, null, null)
 				require.NoError(b, err)
 				_, err = p.Wait(b.Context())
 				require.NoError(b, err)

@@ -42,7 +42,8 @@ type Instance struct {
 	keeper    *keeper    // started with the first process
 	kernels   int        // started so far
 	tails     map[*tail]bool
-	finishing sync.WaitGroup // one for each kernel that lives; added to under mu, not once closed
+	commands  map[*command]bool // whose pipes are open
+	finishing sync.WaitGroup    // one for each kernel that lives; added to under mu, not once closed
 	closed    bool
 }
 
@@ -62,7 +63,9 @@ func (a *Agent) Open(place Place) (*Instance, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), files.Close())
 	}
-	in := &Instance{agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool)}
+	in := &Instance{
+		agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool), commands: make(map[*command]bool),
+	}
 	if place.Isolation == backends.IsolationFiles {
 		in.bounds = a.newBounds(place)
 	}
@@ -110,6 +113,7 @@ func (in *Instance) environment(python *overlay, extra ...map[string]string) map
 		// Caches and settings go beside the workspace, so that this holds only what the code put there.
 		"TMPDIR":             private("tmp"),
 		"IPYTHONDIR":         private("ipython"),
+		"HISTFILE":           private("history"),
 		"MPLCONFIGDIR":       private("matplotlib"),
 		"XDG_CACHE_HOME":     private("cache"),
 		"JUPYTER_CONFIG_DIR": private("jupyter"),
@@ -225,8 +229,8 @@ func (in *Instance) Close(ctx context.Context) error {
 		return nil
 	}
 	in.closed = true
-	k, tails := in.keeper, in.tails
-	in.keeper, in.tails = nil, make(map[*tail]bool)
+	k, tails, commands := in.keeper, in.tails, in.commands
+	in.keeper, in.tails, in.commands = nil, make(map[*tail]bool), make(map[*command]bool)
 	in.mu.Unlock()
 
 	var err error
@@ -235,6 +239,9 @@ func (in *Instance) Close(ctx context.Context) error {
 	}
 	for t := range tails {
 		t.close()
+	}
+	for c := range commands {
+		c.closeAll()
 	}
 	in.finishing.Wait()
 	return errors.Join(err, in.files.Close())

@@ -103,15 +103,23 @@ type startError struct {
 func (e *startError) Error() string { return e.text }
 func (e *startError) Unwrap() error { return e.errno }
 
+// program is what a keeper is to start.
+type program struct {
+	argv []string
+	env  map[string]string // the whole environment
+	dir  string
+	tty  bool // the standard input is a terminal, to be the controlling one
+}
+
 // start starts a program with the given standard files, in a session of its own.
-func (k *keeper) start(ctx context.Context, argv []string, env map[string]string, dir string, files ...*os.File) (*process, error) {
-	if env == nil {
-		env = map[string]string{} // the wire knows no null here
+func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*process, error) {
+	if p.env == nil {
+		p.env = map[string]string{} // the wire knows no null here
 	}
 	k.mu.Lock()
 	k.starting++
 	k.mu.Unlock()
-	r, err := k.wire.ask(ctx, request{Op: "start", Argv: argv, Env: env, Cwd: dir, Confine: k.confine()}, k.abandon, files)
+	r, err := k.wire.ask(ctx, request{Op: "start", Argv: p.argv, Env: p.env, Cwd: p.dir, TTY: p.tty, Confine: k.confine()}, k.abandon, files)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	status, ended := k.early[r.PID]
@@ -128,18 +136,18 @@ func (k *keeper) start(ctx context.Context, argv []string, env map[string]string
 		_ = k.wire.conn.Close() // this is no keeper of ours any more
 		return nil, fmt.Errorf("%w: it answered nonsense", ErrKeeperDied)
 	}
-	p := &process{keeper: k, pid: r.PID, done: make(chan struct{})}
+	started := &process{keeper: k, pid: r.PID, done: make(chan struct{})}
 	switch {
 	case ended:
-		p.status = status
-		close(p.done)
+		started.status = status
+		close(started.done)
 	case k.dead:
-		p.err = ErrKeeperDied
-		close(p.done)
+		started.err = ErrKeeperDied
+		close(started.done)
 	default:
-		k.running[r.PID] = p
+		k.running[r.PID] = started
 	}
-	return p, nil
+	return started, nil
 }
 
 // abandon ends a process whose start was given up before it was answered.
@@ -194,7 +202,12 @@ func (p *process) Signal(ctx context.Context, sig backends.Signal) error {
 	case <-p.done:
 		return nil
 	default:
+		return p.send(ctx, sig)
 	}
+}
+
+// send sends a signal to what is left of the process's group.
+func (p *process) send(ctx context.Context, sig backends.Signal) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, signalPatience, errors.New("keeper does not answer"))
 	defer cancel()
 	r, err := p.keeper.wire.call(ctx, request{Op: "signal", PID: p.pid, Signal: string(sig), Group: true})

@@ -40,9 +40,9 @@ func TestStartThatIsGivenUpLeavesNothing(t *testing.T) {
 	ran := filepath.Join(in.Workspace(), "ran")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err = in.keeper.start(ctx, []string{"/bin/sh", "-c", "echo $$ > " + ran + "; exec sleep 600"}, nil, "/", null, null, null)
+	_, err = in.keeper.start(ctx, program{argv: []string{"/bin/sh", "-c", "echo $$ > " + ran + "; exec sleep 600"}, dir: "/"}, null, null, null)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, err = in.keeper.start(ctx, []string{"/bin/true"}, nil, "/", null, null, null)
+	_, err = in.keeper.start(ctx, program{argv: []string{"/bin/true"}, dir: "/"}, null, null, null)
 	require.ErrorIs(t, err, context.DeadlineExceeded, "a context that is over already sends nothing")
 	resume()
 	require.Eventually(t, func() bool {

@@ -99,7 +99,7 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	}
 	defer func() { _ = write.Close() }()
 	k.output = output
-	k.process, err = keeper.start(ctx, argv, env, cwd, null, write, write)
+	k.process, err = keeper.start(ctx, program{argv: argv, env: env, dir: cwd}, null, write, write)
 	if err == nil {
 		k.tree.pid = k.pid
 		err = in.adopt(k) // or the keeper has ended it with the instance

@@ -6,10 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // rooted is a folder with a canary beside it.
@@ -28,16 +28,16 @@ func rooted(t *testing.T) (root *os.Root, dir, canary string) {
 // dig makes folders so deep that no path reaches the bottom.
 func dig(t *testing.T, dir string, depth int) {
 	t.Helper()
-	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	require.NoError(t, err)
 	for range depth {
-		require.NoError(t, syscall.Mkdirat(fd, "deeper", 0o700))
-		next, err := syscall.Openat(fd, "deeper", syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+		require.NoError(t, unix.Mkdirat(fd, "deeper", 0o700))
+		next, err := unix.Openat(fd, "deeper", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		require.NoError(t, err)
-		require.NoError(t, syscall.Close(fd))
+		require.NoError(t, unix.Close(fd))
 		fd = next
 	}
-	require.NoError(t, syscall.Close(fd))
+	require.NoError(t, unix.Close(fd))
 }
 
 func TestRemoveAllRemovesWhateverCodeLeft(t *testing.T) {

@@ -51,6 +51,7 @@ type request struct {
 	PID    int               `json:"pid,omitempty"`
 	Signal string            `json:"signal,omitempty"`
 	Group  bool              `json:"group,omitempty"`
+	TTY    bool              `json:"tty,omitempty"` // of start: the standard input is a terminal, to be the controlling one
 	// Confine shuts in what start starts.
 	Confine *confinement `json:"confine,omitempty"`
 

@@ -38,6 +38,9 @@ type Instance interface {
 	Isolation() Isolation
 	// StartKernel starts a kernel; ctx bounds the start only. Errors: *SpecNotFoundError, *StartError.
 	StartKernel(ctx context.Context, cfg KernelConfig) (KernelProcess, error)
+	// StartCommand starts a program; ctx bounds the start only. Errors wrap fs.ErrNotExist (the program, or the
+	// folder) and fs.ErrPermission.
+	StartCommand(ctx context.Context, cmd Cmd) (Command, error)
 	Files() FileSystem
 	// Destroy ends every process that was started in the instance, whatever it has become since, and
 	// removes the workspace. It is idempotent.

@@ -13,7 +13,7 @@ import (
 // *backends.ExitError when its exit was seen; a kernel that could not start is a *backends.StartError.
 var (
 	ErrNotFound       = backends.ErrNotFound
-	ErrTimeout        = errors.New("run timed out")
+	ErrTimeout        = errors.New("timed out")
 	ErrKilled         = errors.New("sandbox was killed")
 	ErrClosed         = errors.New("engine is closed")
 	ErrRemoved        = errors.New("context was removed")
@@ -57,6 +57,43 @@ func (e *TimeoutError) Error() string {
 func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
 
 func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// CommandExitError says that a command ended with another exit code than 0, or by a signal.
+type CommandExitError struct{ Result *CommandResult }
+
+func (e *CommandExitError) Error() string {
+	msg := fmt.Sprintf("command exited with code %d", e.Result.ExitCode)
+	if e.Result.Signal != "" {
+		msg = "command was ended by " + e.Result.Signal
+	}
+	return msg + lastLine(e.Result.Stderr)
+}
+
+// CommandTimeoutError says that a command's time was over and that its process group was ended. It is ErrTimeout.
+type CommandTimeoutError struct {
+	Timeout time.Duration
+	Result  *CommandResult // all output until then
+}
+
+func (e *CommandTimeoutError) Error() string {
+	return fmt.Sprintf("command timed out after %v: its process group was ended", e.Timeout)
+}
+
+// Is makes errors.Is(err, ErrTimeout) true.
+func (e *CommandTimeoutError) Is(target error) bool { return target == ErrTimeout }
+
+// maxLastLine bounds what an error quotes of an output, bytes.
+const maxLastLine = 200
+
+// lastLine is the last line of an error output, for a message.
+func lastLine(s string) string {
+	s = strings.TrimSpace(s[max(0, len(s)-10*maxLastLine):])
+	s = s[strings.LastIndexByte(s, '\n')+1:]
+	if s == "" {
+		return ""
+	}
+	return ": " + strings.ToValidUTF8(s[max(0, len(s)-maxLastLine):], "\uFFFD")
+}
 
 // ExecutionError is an exception of the code: data, until Execution.Err makes it an error.
 type ExecutionError struct {

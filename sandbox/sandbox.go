@@ -25,6 +25,7 @@ type Sandbox struct {
 	metadata map[string]string
 	started  time.Time
 	creating *semaphore.Weighted // held while a default context is made
+	commands commandTable
 
 	life context.Context // ends with the sandbox; its cause is ErrKilled
 	end  context.CancelCauseFunc
@@ -42,6 +43,7 @@ type Sandbox struct {
 type Options struct {
 	ID         string            // ^[a-z0-9]+$; a random one
 	Language   string            // of the context that is ready when Create returns; "python"
+	Lazy       bool              // start that context at its first use rather than in Create
 	Env        map[string]string // of everything that runs in the sandbox
 	TimeToLive time.Duration     // until the sandbox kills itself; Config.DefaultTimeToLive. NoTimeout is none
 	Metadata   map[string]string // for the caller's own use; see Info
@@ -91,9 +93,11 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
-	if _, err := s.defaultContext(ctx, opts.Language); err != nil {
-		err = s.reason(err)
-		return nil, errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
+	if !opts.Lazy {
+		if _, err := s.defaultContext(ctx, opts.Language); err != nil {
+			err = s.reason(err)
+			return nil, errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
+		}
 	}
 	s.SetTimeToLive(ttl)
 	return s, nil
@@ -133,6 +137,9 @@ func (s *Sandbox) SetTimeToLive(d time.Duration) {
 
 // Files is the workspace.
 func (s *Sandbox) Files() *Files { return &Files{sandbox: s, fs: s.instance.Files()} }
+
+// Commands runs programs and terminals.
+func (s *Sandbox) Commands() *Commands { return &Commands{sandbox: s} }
 
 // CreateContext starts another interpreter. Errors: *backends.SpecNotFoundError, *backends.StartError, ErrKilled.
 func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Context, error) {
@@ -290,5 +297,6 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
 		}
 	}
+	s.commands.close()
 	s.engine.forget(s)
 }

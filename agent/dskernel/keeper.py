@@ -64,7 +64,7 @@ class Keeper(Server):
 
     def _start(self, message: dict, fds: list[int]) -> dict | None:
         try:
-            program = Program(message["argv"], message["env"], message["cwd"])
+            program = Program(message["argv"], message["env"], message["cwd"], message.get("tty") is True)
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise BadRequest("argv, env, cwd: %r" % e) from e
         if len(fds) != 3:
@@ -124,8 +124,10 @@ class Keeper(Server):
             pid, number = int(message["pid"]), signal.Signals[message["signal"]]
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise BadRequest("pid, signal: %r" % e) from e
-        # A leader that was reaped has left its id to others, and with it the group's.
-        if pid in self._running:
+        # A leader that was reaped has left its id to others, and with it the group's: then members are looked for.
+        if pid not in self._running and message.get("group") and LINUX:
+            _signal_members(pid, number)
+        elif pid in self._running:
             try:
                 (os.killpg if message.get("group") else os.kill)(pid, number)
             except ProcessLookupError:
@@ -181,6 +183,16 @@ class Keeper(Server):
 
         until(deadline, lambda: not self.reap() and not self._groups, act)
         return {"killed": killed, "left": len(self._running) + len(self._groups)}
+
+
+def _signal_members(group: int, number: int) -> None:
+    """Signals those of our descendants that are in a group."""
+    for pid in below(os.getpid()):
+        try:
+            if os.getpgid(pid) == group:
+                os.kill(pid, number)
+        except OSError:
+            pass  # it has ended
 
 
 def _leaderless(group: int) -> bool:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import termios
 
 from confine import enter
 from proctree import PR_SET_PDEATHSIG, prctl
@@ -28,15 +29,19 @@ class SpawnError(Exception):
 
 
 class Program:
-    """What to execute: arguments, the whole environment, the working directory, and what shuts it in."""
+    """What to execute: arguments, the whole environment, the working directory, and what shuts it in.
+
+    With tty, the standard input is to be its terminal.
+    """
 
     confinement = -1  # a ruleset's descriptor, see confine.py; it stays its owner's
 
-    def __init__(self, argv: list[str], env: dict[str, str], cwd: str) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], cwd: str, tty: bool = False) -> None:
         # Encoded by us: the interpreter would use the locale's encoding, and the wire is UTF-8.
         self.argv = [os_bytes(a) for a in argv]
         self.env = {os_bytes(k): os_bytes(v) for k, v in env.items()}
         self.cwd = os_bytes(cwd)
+        self.tty = tty
         if not self.argv or any(b"=" in k or not k for k in self.env):
             raise ValueError("no argv, or an environment name with '='")
 
@@ -101,6 +106,8 @@ def _execute(program: Program, fds: list[int], report: int, parent: int) -> None
         for target, fd in enumerate(files):
             os.dup2(fd, target, inheritable=True)
         close_all_but(report, program.confinement)
+        if program.tty:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         stage, what = "chdir", program.cwd
         os.chdir(program.cwd)
         if program.confinement >= 0:
