@@ -189,6 +189,55 @@ while True: signal.pause()
                 assert keeper.event("exit", pid)["signal"] == "SIGKILL"
 
 
+def test_signal_reaches_members_that_outlived_their_leader(python):
+    code = "trap '' TERM; (echo $$; exec sleep 1000) & setsid sh -c 'echo away; exec sleep 1000' & exit 0"
+    with host(python) as h:
+        keeper, _ = h.keep()
+        read, write = os.pipe()
+        pid = start(keeper, ["/bin/sh", "-c", code], stdout=write)["pid"]
+        os.close(write)
+        with open(read) as out:
+            assert {out.readline().strip(), out.readline().strip()} == {str(pid), "away"}
+            keeper.event("exit", pid)
+            assert len(keeper.call("descendants")["pids"]) == 2
+            keeper.call("signal", pid=pid, signal="SIGKILL", group=False)
+            assert len(keeper.call("descendants")["pids"]) == 2
+            keeper.call("signal", pid=pid, signal="SIGKILL", group=True)
+            until = time.monotonic() + PATIENCE
+            while len(keeper.call("descendants")["pids"]) != 1:
+                assert time.monotonic() < until
+            keeper.call("kill_all")
+            assert out.read() == ""
+
+
+def test_terminal_is_the_controlling_one(python):
+    master, device = os.openpty()
+    try:
+        with host(python) as h:
+            keeper, _ = h.keep()
+            for tty in (True, False):
+                answer = keeper.call(
+                    "start",
+                    [device, device, device],
+                    argv=["/bin/sh", "-c", "if : </dev/tty; then echo yes; else echo no; fi 2>/dev/null"],
+                    env={},
+                    cwd="/",
+                    tty=tty,
+                )
+                keeper.event("exit", answer["pid"])
+                wanted = b"yes" if tty else b"no"
+                assert wanted in os.read(master, 1000)
+            answer = keeper.call("start", [device, device, device], argv=["/bin/true"], env={}, cwd="/no/such", tty=True)
+            assert answer["stage"] == "chdir"
+            null = os.open(os.devnull, os.O_RDWR)
+            answer = keeper.call("start", [null, null, null], argv=["/bin/true"], env={}, cwd="/", tty=True)
+            os.close(null)
+            assert "error" in answer
+    finally:
+        os.close(master)
+        os.close(device)
+
+
 def test_signal_to_a_finished_or_foreign_process_does_nothing(python):
     with host(python) as h:
         keeper, keeper_pid = h.keep()
