@@ -124,7 +124,7 @@ class Keeper(Server):
             pid, number = int(message["pid"]), signal.Signals[message["signal"]]
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise BadRequest("pid, signal: %r" % e) from e
-        # A leader that was reaped has left its id to others, and with it the group's: then members are looked for.
+        # A leader that was reaped has left its id to others, and the group's with it: its members are found.
         if pid not in self._running and message.get("group") and LINUX:
             _signal_members(pid, number)
         elif pid in self._running:

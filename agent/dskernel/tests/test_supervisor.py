@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from supervise import alive, host, run, start, wait_gone
+from supervise import PATIENCE, alive, host, run, start, wait_gone
 
 
 def test_process_starts_and_its_end_is_reported(python):
@@ -210,32 +210,30 @@ def test_signal_reaches_members_that_outlived_their_leader(python):
             assert out.read() == ""
 
 
-def test_terminal_is_the_controlling_one(python):
+@pytest.mark.parametrize("tty", [True, False])
+def test_terminal_is_the_controlling_one(python, tty):
+    argv = ["/bin/sh", "-c", "(: </dev/tty) 2>/dev/null && echo yes || echo no"]
     master, device = os.openpty()
     try:
         with host(python) as h:
             keeper, _ = h.keep()
-            for tty in (True, False):
-                answer = keeper.call(
-                    "start",
-                    [device, device, device],
-                    argv=["/bin/sh", "-c", "if : </dev/tty; then echo yes; else echo no; fi 2>/dev/null"],
-                    env={},
-                    cwd="/",
-                    tty=tty,
-                )
-                keeper.event("exit", answer["pid"])
-                wanted = b"yes" if tty else b"no"
-                assert wanted in os.read(master, 1000)
-            answer = keeper.call("start", [device, device, device], argv=["/bin/true"], env={}, cwd="/no/such", tty=True)
-            assert answer["stage"] == "chdir"
-            null = os.open(os.devnull, os.O_RDWR)
-            answer = keeper.call("start", [null, null, null], argv=["/bin/true"], env={}, cwd="/", tty=True)
-            os.close(null)
-            assert "error" in answer
+            pid = keeper.call("start", [device] * 3, argv=argv, env={}, cwd="/", tty=tty)["pid"]
+            assert os.read(master, 1000).split()[-1] == (b"yes" if tty else b"no")
+            keeper.event("exit", pid)
     finally:
         os.close(master)
         os.close(device)
+
+
+def test_what_is_no_terminal_can_not_be_the_controlling_one(python):
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        with host(python) as h:
+            keeper, _ = h.keep()
+            answer = keeper.call("start", [null] * 3, argv=["/bin/true"], env={}, cwd="/", tty=True)
+            assert answer["errno"] == errno.ENOTTY, answer
+    finally:
+        os.close(null)
 
 
 def test_signal_to_a_finished_or_foreign_process_does_nothing(python):
