@@ -16,13 +16,14 @@ var allowed = map[string]string{
 	"messaging/zmtp":       "messaging",
 	"images":               "",
 	"backends":             "messaging",
-	"agent":                "messaging messaging/zmtp backends",
+	"agent":                "messaging messaging/zmtp backends agent/archive",
+	"agent/archive":        "backends",
 	"backends/local":       "messaging backends agent backends/local/pyenv",
 	"backends/local/pyenv": "agent images",
 	"backends/backendtest": "messaging backends agent",
 	"kernel":               "messaging messaging/zmtp backends",
 	"kernel/kerneltest":    "messaging messaging/zmtp",
-	"sandbox":              "messaging backends backends/local backends/local/pyenv kernel",
+	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
 }
 
 // homes says which outside packages are imported in one folder only.

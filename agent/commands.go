@@ -48,7 +48,7 @@ func (in *Instance) startCommand(ctx context.Context, cmd backends.Cmd) (_ *comm
 	if len(cmd.Args) == 0 || cmd.Args[0] == "" {
 		return nil, errors.New("no program: Args is empty")
 	}
-	dir, err := in.existingFolder(ctx, cmd.Dir)
+	dir, err := in.files.existingFolder(cmd.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("working directory %q: %w", cmd.Dir, err)
 	}
@@ -74,17 +74,6 @@ func (in *Instance) startCommand(ctx context.Context, cmd backends.Cmd) (_ *comm
 		return nil, explainStart(cmd.Args[0], err)
 	}
 	return c, in.adoptCommand(c) // or the keeper has ended it with the instance
-}
-
-// existingFolder is the absolute path of a folder of the workspace.
-func (in *Instance) existingFolder(ctx context.Context, name string) (string, error) {
-	if name == "" {
-		return in.place.Workspace, nil
-	}
-	if _, err := in.files.List(ctx, name); err != nil { // it follows links as far as these stay inside
-		return "", err
-	}
-	return in.files.folder(name)
 }
 
 // explainStart names what is missing.

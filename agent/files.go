@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/google/uuid"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
@@ -21,9 +17,10 @@ import (
 // files is a workspace as a backends.FileSystem, over os.Root: whatever names and links say, and whatever is swapped while
 // a call runs, nothing outside is reached.
 type files struct {
-	dir  string
-	real string // dir without links
-	root *os.Root
+	dir    string
+	real   string // dir without links
+	root   *os.Root
+	owners owners
 }
 
 var _ backends.FileSystem = (*files)(nil)
@@ -43,17 +40,33 @@ func openFiles(dir string) (*files, error) {
 // Close ends the use of the workspace; later calls fail with backends.ErrDestroyed.
 func (f *files) Close() error { return f.root.Close() }
 
+// meanings are what the system's errors are in the interface's words.
+var meanings = []struct{ system, meant error }{
+	{os.ErrClosed, backends.ErrDestroyed},
+	{syscall.ENAMETOOLONG, backends.ErrInvalidName},
+	{syscall.EINVAL, backends.ErrInvalidName},
+	{syscall.EISDIR, backends.ErrIsDir},
+	{syscall.ENOTDIR, backends.ErrNotDir},
+	{syscall.ENOTEMPTY, backends.ErrNotEmpty},
+	{syscall.ENOSPC, backends.ErrNoSpace},
+	{syscall.EDQUOT, backends.ErrNoSpace},
+}
+
 // told turns what os says into the errors of the interface.
 func told(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, os.ErrClosed):
-		return backends.ErrDestroyed
-	case strings.HasSuffix(err.Error(), "path escapes from parent"):
-		return backends.ErrOutside // os has no name for this error
-	case errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.EINVAL):
-		return fmt.Errorf("%w: %w", backends.ErrInvalidName, err)
+	}
+	switch text := err.Error(); { // os has no names for these
+	case strings.HasSuffix(text, "path escapes from parent"):
+		return backends.ErrOutside
+	case strings.HasSuffix(text, "not a directory"):
+		return fmt.Errorf("%w (%w)", backends.ErrNotDir, err)
+	}
+	for _, m := range meanings {
+		if errors.Is(err, m.system) && !errors.Is(err, m.meant) {
+			return fmt.Errorf("%w (%w)", m.meant, err)
+		}
 	}
 	return err
 }
@@ -65,197 +78,41 @@ func (f *files) folder(name string) (string, error) {
 		return "", err
 	}
 	err = f.inside(name, true, func(name string) error { return f.root.MkdirAll(name, 0o755) })
+	if errors.Is(err, fs.ErrExist) {
+		return "", backends.ErrNotDir
+	}
 	if err != nil {
 		return "", err
 	}
 	return filepath.Join(f.dir, filepath.FromSlash(name)), nil
 }
 
-// Open opens a regular file.
-func (f *files) Open(_ context.Context, name string) (io.ReadCloser, error) {
+// existingFolder is folder for one that must be there.
+func (f *files) existingFolder(name string) (string, error) {
 	name, err := clean(f.dir, name)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var file *os.File
-	err = f.inside(name, true, func(name string) (err error) {
-		// Not blocking: a FIFO would wait for a writer for ever.
-		file, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-		return err
-	})
-	if errors.Is(err, syscall.ENXIO) { // a socket
-		return nil, backends.ErrNotRegular
-	}
-	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil {
-		err = regular(info)
-	}
-	if err != nil {
-		_ = file.Close()
-		return nil, told(err)
-	}
-	return file, nil
-}
-
-// regular is the error of what is no regular file.
-func regular(info fs.FileInfo) error {
-	switch {
-	case info.IsDir():
-		return fmt.Errorf("%w: it is a folder", backends.ErrNotRegular)
-	case !info.Mode().IsRegular():
-		return backends.ErrNotRegular
-	}
-	return nil
-}
-
-// Write stores a file: beside its place first, and then moved there. A link is followed, so that it stays one.
-func (f *files) Write(ctx context.Context, name string, r io.Reader) (int64, error) {
-	name, err := clean(f.dir, name)
-	if err != nil {
-		return 0, err
-	}
-	if name == "." {
-		return 0, fmt.Errorf("%w: it is the workspace", backends.ErrNotRegular)
-	}
-	if info, err := f.root.Lstat(name); err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if name, err = f.resolve(name, true); err != nil {
-			return 0, err
+	err = f.inside(name, true, func(name string) error {
+		info, err := f.root.Stat(name)
+		if err == nil && !info.IsDir() {
+			err = backends.ErrNotDir
 		}
-	}
-	info, err := f.root.Lstat(name)
-	if err == nil {
-		err = regular(info)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, told(err)
-	}
-	if dir := path.Dir(name); dir != "." {
-		if err := f.root.MkdirAll(dir, 0o755); err != nil {
-			return 0, told(err)
-		}
-	}
-	temporary := path.Join(path.Dir(name), ".ds-sandbox-"+uuid.NewString())
-	n, err := f.fill(ctx, temporary, r)
-	if err == nil {
-		err = f.root.Rename(temporary, name)
-	}
-	if err != nil {
-		_ = f.root.Remove(temporary)
-		return 0, told(err)
-	}
-	return n, nil
-}
-
-func (f *files) fill(ctx context.Context, name string, r io.Reader) (int64, error) {
-	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(file, &contextReader{ctx: ctx, r: r})
-	if err == nil {
-		err = file.Chmod(0o644) // whatever the host's umask
-	}
-	return n, errors.Join(err, file.Close())
-}
-
-// contextReader ends reading when its context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
-}
-
-// Stat describes an entry without following a last link.
-func (f *files) Stat(_ context.Context, name string) (backends.FileInfo, error) {
-	name, err := clean(f.dir, name)
-	if err != nil {
-		return backends.FileInfo{}, err
-	}
-	return f.info(name)
-}
-
-func (f *files) info(name string) (backends.FileInfo, error) {
-	var info fs.FileInfo
-	at := name // where that is, without links on the way
-	err := f.inside(name, false, func(name string) (err error) {
-		at = name
-		info, err = f.root.Lstat(name)
 		return err
 	})
 	if err != nil {
-		return backends.FileInfo{}, err
+		return "", err
 	}
-	out := backends.FileInfo{
-		Name: path.Base(name), Path: name, Type: typeOf(info.Mode()), Size: info.Size(), Mode: info.Mode().Perm(), ModTime: info.ModTime(),
-	}
-	if out.Type == backends.TypeLink {
-		out.Target, _ = f.root.Readlink(at) // it may be gone by now
-	}
-	return out, nil
+	return filepath.Join(f.dir, filepath.FromSlash(name)), nil
 }
 
-func typeOf(mode fs.FileMode) backends.FileType {
-	switch {
-	case mode.IsRegular():
-		return backends.TypeFile
-	case mode.IsDir():
-		return backends.TypeDir
-	case mode&fs.ModeSymlink != 0:
-		return backends.TypeLink
+// parents makes the folders above a name.
+func (f *files) parents(name string) error {
+	dir := path.Dir(name)
+	if dir == "." {
+		return nil
 	}
-	return backends.TypeOther
-}
-
-// maxListed bounds a listing: code can make millions of files in seconds.
-const maxListed = 100_000
-
-// List lists a folder, of 100,000 entries at most.
-func (f *files) List(_ context.Context, name string) ([]backends.FileInfo, error) {
-	name, err := clean(f.dir, name)
-	if err != nil {
-		return nil, err
-	}
-	var dir *os.File
-	at := name
-	err = f.inside(name, true, func(name string) (err error) {
-		at = name
-		dir, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	names, err := dir.Readdirnames(maxListed + 1)
-	_ = dir.Close()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, told(err)
-	}
-	if len(names) > maxListed {
-		return nil, fmt.Errorf("list %s: it holds more than %d entries: list it by code in the sandbox", name, maxListed)
-	}
-	slices.Sort(names)
-	infos := make([]backends.FileInfo, 0, len(names))
-	for _, n := range names {
-		info, err := f.info(path.Join(at, n))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since
-		}
-		if err != nil {
-			return nil, err
-		}
-		info.Name, info.Path = strings.ToValidUTF8(info.Name, "\uFFFD"), strings.ToValidUTF8(path.Join(name, n), "\uFFFD")
-		infos = append(infos, info)
-	}
-	return infos, nil
+	return f.root.MkdirAll(dir, 0o755)
 }
 
 // MakeDir makes a folder and its parents.
@@ -264,34 +121,51 @@ func (f *files) MakeDir(_ context.Context, name string) error {
 	return err
 }
 
-// Rename moves an entry.
-func (f *files) Rename(_ context.Context, oldName, newName string) error {
-	from, err := clean(f.dir, oldName)
-	if err != nil {
-		return err
+// both cleans two names of which neither may be the workspace nor the second below the first, and says what leads to them.
+func (f *files) both(act, oldName, newName string) (from, to string, err error) {
+	if from, err = clean(f.dir, oldName); err != nil {
+		return "", "", err
 	}
-	to, err := clean(f.dir, newName)
-	if err != nil {
-		return err
+	if to, err = clean(f.dir, newName); err != nil {
+		return "", "", err
 	}
 	if from == "." || to == "." {
-		return fmt.Errorf("%w: the workspace itself can't be renamed", fs.ErrPermission)
+		return "", "", fmt.Errorf("%w: the workspace itself can't be %s", fs.ErrPermission, act)
 	}
 	if strings.HasPrefix(to, from+"/") {
-		return fmt.Errorf("rename %s to %s: %w: the one is in the other", from, to, fs.ErrInvalid)
+		return "", "", fmt.Errorf("%s to %s: %w: the one is in the other", from, to, fs.ErrInvalid)
 	}
 	if from, err = f.place(from); err != nil {
-		return err // before folders are made for it
+		return "", "", err // before folders are made for it
 	}
 	if to, err = f.place(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", "", err
+	}
+	return from, to, nil
+}
+
+// Rename moves an entry.
+func (f *files) Rename(_ context.Context, oldName, newName string) error {
+	from, to, err := f.both("renamed", oldName, newName)
+	if err != nil {
 		return err
 	}
-	if dir := path.Dir(to); dir != "." {
-		if err := f.root.MkdirAll(dir, 0o755); err != nil {
-			return told(err)
-		}
+	if err := f.parents(to); err != nil {
+		return told(err)
 	}
-	return told(f.root.Rename(from, to))
+	err = f.root.Rename(from, to)
+	if errors.Is(err, fs.ErrExist) { // what os says of a folder that is in the way
+		return f.inTheWay(to)
+	}
+	return told(err)
+}
+
+// inTheWay is the error of a name that is taken by a folder.
+func (f *files) inTheWay(name string) error {
+	if info, err := f.root.Lstat(name); err == nil && info.IsDir() {
+		return backends.ErrNotEmpty
+	}
+	return backends.ErrNotDir
 }
 
 // Remove removes an entry and all below it.

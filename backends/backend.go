@@ -2,8 +2,6 @@ package backends
 
 import (
 	"context"
-	"io"
-	"io/fs"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -125,47 +123,3 @@ type ExitStatus struct {
 	Signal string // "SIGKILL" and so on; empty when it exited by itself
 	Time   time.Time
 }
-
-// FileSystem is the workspace of an instance. Names are relative to it; a leading "/", the workspace's own path or
-// "/home/user/" mean the workspace too. Nothing outside the workspace is ever reached: neither by "..",
-// nor by links, nor by what is swapped while a call runs. Errors wrap fs.ErrNotExist, fs.ErrExist,
-// fs.ErrPermission, ErrInvalidName, ErrOutside, ErrNotRegular.
-type FileSystem interface {
-	// Open opens a regular file for reading. The caller closes it.
-	Open(ctx context.Context, name string) (io.ReadCloser, error)
-	// Write stores all of r as a regular file of mode 0644, with parents made as needed, and returns its size. An
-	// error leaves the old file as it was.
-	Write(ctx context.Context, name string, r io.Reader) (int64, error)
-	// Stat describes what name is, without following a last link.
-	Stat(ctx context.Context, name string) (FileInfo, error)
-	// List lists a folder, by name.
-	List(ctx context.Context, name string) ([]FileInfo, error)
-	// MakeDir makes a folder and its parents; one that is there already is no error.
-	MakeDir(ctx context.Context, name string) error
-	// Rename moves a file or folder, making the parents of the new name.
-	Rename(ctx context.Context, oldName, newName string) error
-	// Remove removes a file, or a folder with all that is in it.
-	Remove(ctx context.Context, name string) error
-}
-
-// FileInfo describes one entry of a workspace.
-type FileInfo struct {
-	Name    string      `json:"name"` // last element
-	Path    string      `json:"path"` // relative to the workspace, with slashes; "." is the workspace
-	Type    FileType    `json:"type"`
-	Size    int64       `json:"size"` // bytes
-	Mode    fs.FileMode `json:"mode"` // permission bits
-	ModTime time.Time   `json:"mod_time"`
-	Target  string      `json:"target,omitempty"` // of a link
-}
-
-// FileType says what an entry is.
-type FileType string
-
-// What an entry can be.
-const (
-	TypeFile  FileType = "file"
-	TypeDir   FileType = "dir"
-	TypeLink  FileType = "symlink"
-	TypeOther FileType = "other" // FIFO, socket, device
-)

@@ -15,6 +15,10 @@ var (
 	ErrInvalidName = errors.New("not a valid file name: use valid UTF-8 without NUL, each element at most 255 bytes")
 	ErrOutside     = errors.New("path leads out of the workspace: use a path inside it")
 	ErrNotRegular  = errors.New("not a regular file")
+	ErrIsDir       = fmt.Errorf("%w: it is a folder", ErrNotRegular)
+	ErrNotDir      = errors.New("not a folder")
+	ErrNotEmpty    = errors.New("folder is not empty: remove what is in it first")
+	ErrNoSpace     = errors.New("no space left: remove files, or ask for more disk")
 )
 
 // SpecNotFoundError says that no kernelspec of a name exists, which ones do, and where they were looked for.

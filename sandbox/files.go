@@ -16,15 +16,29 @@ import (
 const MaxRead = 1 << 30
 
 // Files is a sandbox's workspace. Names are relative to it; a leading "/" or "/home/user/" means the workspace
-// too. Nothing outside it can be reached. Errors wrap fs.ErrNotExist, fs.ErrExist, backends.ErrInvalidName,
-// backends.ErrOutside, backends.ErrNotRegular, ErrKilled.
+// too. Nothing outside it can be reached. Errors wrap fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, ErrInvalidName,
+// ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace, ErrKilled.
 type Files struct {
 	sandbox *Sandbox
 	fs      backends.FileSystem
 }
 
+// Facts about files.
+var (
+	ErrInvalidName = backends.ErrInvalidName
+	ErrOutside     = backends.ErrOutside
+	ErrNotRegular  = backends.ErrNotRegular
+	ErrIsDir       = backends.ErrIsDir
+	ErrNotDir      = backends.ErrNotDir
+	ErrNotEmpty    = backends.ErrNotEmpty
+	ErrNoSpace     = backends.ErrNoSpace
+)
+
 // FileInfo describes an entry of the workspace.
 type FileInfo = backends.FileInfo
+
+// WriteOptions of WriteFrom.
+type WriteOptions = backends.WriteOptions
 
 // File is a name and its contents, for WriteAll.
 type File struct {
@@ -32,28 +46,29 @@ type File struct {
 	Data io.Reader
 }
 
-// Write stores a file, making its folders; one that is there is replaced at once or, on an error, left as it was.
+// Write stores a file, making its folders; one that is there is replaced at once or, on an error, left as it was. It keeps
+// its mode.
 func (f *Files) Write(ctx context.Context, name string, data []byte) error {
-	_, err := f.WriteFrom(ctx, name, bytes.NewReader(data))
+	_, err := f.WriteFrom(ctx, name, bytes.NewReader(data), nil)
 	return err
 }
 
 // WriteString is Write.
 func (f *Files) WriteString(ctx context.Context, name, text string) error {
-	_, err := f.WriteFrom(ctx, name, strings.NewReader(text))
+	_, err := f.WriteFrom(ctx, name, strings.NewReader(text), nil)
 	return err
 }
 
-// WriteFrom is Write from a stream; it returns the size.
-func (f *Files) WriteFrom(ctx context.Context, name string, r io.Reader) (int64, error) {
-	n, err := f.fs.Write(ctx, name, r)
+// WriteFrom is Write from a stream, with a mode and metadata on wish; it returns the size.
+func (f *Files) WriteFrom(ctx context.Context, name string, r io.Reader, opts *WriteOptions) (int64, error) {
+	n, err := f.fs.Write(ctx, name, r, opts)
 	return n, f.wrap("write", name, err)
 }
 
 // WriteAll stores several files and stops at the first error.
 func (f *Files) WriteAll(ctx context.Context, files ...File) error {
 	for _, file := range files {
-		if _, err := f.WriteFrom(ctx, file.Name, file.Data); err != nil {
+		if _, err := f.WriteFrom(ctx, file.Name, file.Data, nil); err != nil {
 			return err
 		}
 	}
@@ -81,13 +96,26 @@ func (f *Files) ReadString(ctx context.Context, name string) (string, error) {
 
 // Open opens a regular file for reading. The caller closes it.
 func (f *Files) Open(ctx context.Context, name string) (io.ReadCloser, error) {
-	r, err := f.fs.Open(ctx, name)
+	r, err := f.fs.Open(ctx, name, nil)
+	return r, f.wrap("open", name, err)
+}
+
+// OpenRange opens length bytes of a regular file from offset on, or fewer when it ends before; all that follow when
+// length is 0. The caller closes it.
+func (f *Files) OpenRange(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	r, err := f.fs.Open(ctx, name, &backends.OpenOptions{Offset: offset, Length: length})
 	return r, f.wrap("open", name, err)
 }
 
 // List lists a folder, by name; "" is the workspace.
 func (f *Files) List(ctx context.Context, name string) ([]FileInfo, error) {
-	infos, err := f.fs.List(ctx, name)
+	return f.ListTree(ctx, name, 1)
+}
+
+// ListTree lists a folder and what is below it, so many folders deep: each folder before its contents, by name. Links are not
+// followed. At most 100,000 entries.
+func (f *Files) ListTree(ctx context.Context, name string, depth int) ([]FileInfo, error) {
+	infos, err := f.fs.List(ctx, name, depth)
 	return infos, f.wrap("list", name, err)
 }
 
@@ -106,14 +134,25 @@ func (f *Files) Info(ctx context.Context, name string) (FileInfo, error) {
 	return info, f.wrap("info", name, err)
 }
 
+// SetMetadata replaces the metadata of a file or folder, see WriteOptions.
+func (f *Files) SetMetadata(ctx context.Context, name string, metadata map[string]string) error {
+	return f.wrap("set metadata of", name, f.fs.SetMetadata(ctx, name, metadata))
+}
+
 // MakeDir makes a folder and its parents; one that is there is no error.
 func (f *Files) MakeDir(ctx context.Context, name string) error {
 	return f.wrap("make folder", name, f.fs.MakeDir(ctx, name))
 }
 
-// Rename moves a file or folder, making the folders of the new name.
+// Rename moves a file or folder, making the folders of the new name. A file replaces a file, a folder an empty folder.
 func (f *Files) Rename(ctx context.Context, oldName, newName string) error {
 	return f.wrap("rename", oldName, f.fs.Rename(ctx, oldName, newName))
+}
+
+// Copy copies a file, or a folder with all that is in it, making the folders of the new name. Files are replaced, folders that
+// are there keep what else they hold. Links are copied as links.
+func (f *Files) Copy(ctx context.Context, oldName, newName string) error {
+	return f.wrap("copy", oldName, f.fs.Copy(ctx, oldName, newName))
 }
 
 // Remove removes a file, or a folder with all that is in it.

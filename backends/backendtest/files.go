@@ -16,7 +16,7 @@ import (
 // read returns a file's contents.
 func read(t *testing.T, ctx context.Context, files backends.FileSystem, name string) string {
 	t.Helper()
-	r, err := files.Open(ctx, name)
+	r, err := files.Open(ctx, name, nil)
 	require.NoError(t, err)
 	data, err := io.ReadAll(r)
 	require.NoError(t, errors.Join(err, r.Close()))
@@ -25,7 +25,7 @@ func read(t *testing.T, ctx context.Context, files backends.FileSystem, name str
 
 func write(t *testing.T, ctx context.Context, files backends.FileSystem, name, text string) {
 	t.Helper()
-	n, err := files.Write(ctx, name, strings.NewReader(text))
+	n, err := files.Write(ctx, name, strings.NewReader(text), nil)
 	require.NoError(t, err)
 	require.Equal(t, int64(len(text)), n)
 }
@@ -33,7 +33,7 @@ func write(t *testing.T, ctx context.Context, files backends.FileSystem, name, t
 func testFiles(t *testing.T, open Open) {
 	with(t, open, "WriteReadReplace", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
-		infos, err := files.List(ctx, "")
+		infos, err := files.List(ctx, "", 1)
 		require.NoError(t, err)
 		require.Empty(t, infos, "a fresh workspace is empty")
 		write(t, ctx, files, "deep/down/a.txt", "one")
@@ -45,6 +45,7 @@ func testFiles(t *testing.T, open Open) {
 		require.NoError(t, err)
 		require.Equal(t, backends.FileInfo{
 			Name: "a.txt", Path: "deep/down/a.txt", Type: backends.TypeFile, Size: 4, Mode: 0o644, ModTime: info.ModTime,
+			Owner: info.Owner, Group: info.Group, AccessTime: info.AccessTime, ChangeTime: info.ChangeTime,
 		}, info)
 		require.False(t, info.ModTime.IsZero())
 	})
@@ -55,7 +56,7 @@ func testFiles(t *testing.T, open Open) {
 			require.Equal(t, "x", read(t, ctx, files, name), name)
 		}
 		for _, name := range []string{"", "/", ".", "/home/user", "/home/user/", in.Workspace()} {
-			infos, err := files.List(ctx, name)
+			infos, err := files.List(ctx, name, 1)
 			require.NoError(t, err, name)
 			require.Len(t, infos, 1, name)
 		}
@@ -63,16 +64,16 @@ func testFiles(t *testing.T, open Open) {
 	with(t, open, "NamesThatLeadOutOrCanNotBe", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
 		for _, name := range []string{"..", "../x", "/../../etc/passwd", "a/../../x", "/home/user/../../etc/passwd"} {
-			_, err := files.Open(ctx, name)
+			_, err := files.Open(ctx, name, nil)
 			require.ErrorIs(t, err, backends.ErrOutside, name)
-			_, err = files.Write(ctx, name, strings.NewReader("x"))
+			_, err = files.Write(ctx, name, strings.NewReader("x"), nil)
 			require.ErrorIs(t, err, backends.ErrOutside, name)
 			require.ErrorIs(t, files.Remove(ctx, name), backends.ErrOutside, name)
 			require.ErrorIs(t, files.MakeDir(ctx, name), backends.ErrOutside, name)
 			require.ErrorIs(t, files.Rename(ctx, name, "y"), backends.ErrOutside, name)
 		}
 		for _, name := range []string{"a\x00b", "\xff\xfe", strings.Repeat("n", 256), strings.Repeat("long/", 2000)} {
-			_, err := files.Write(ctx, name, strings.NewReader("x"))
+			_, err := files.Write(ctx, name, strings.NewReader("x"), nil)
 			require.ErrorIs(t, err, backends.ErrInvalidName)
 			_, err = files.Stat(ctx, name)
 			require.ErrorIs(t, err, backends.ErrInvalidName)
@@ -82,11 +83,11 @@ func testFiles(t *testing.T, open Open) {
 	})
 	with(t, open, "MissingAndWrongKinds", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
-		_, err := files.Open(ctx, "none")
+		_, err := files.Open(ctx, "none", nil)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		_, err = files.Stat(ctx, "none")
 		require.ErrorIs(t, err, fs.ErrNotExist)
-		_, err = files.List(ctx, "none")
+		_, err = files.List(ctx, "none", 1)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		require.ErrorIs(t, files.Remove(ctx, "none"), fs.ErrNotExist)
 		require.ErrorIs(t, files.Rename(ctx, "none", "new/place"), fs.ErrNotExist)
@@ -94,13 +95,13 @@ func testFiles(t *testing.T, open Open) {
 		require.ErrorIs(t, err, fs.ErrNotExist, "a rename that fails makes no folders")
 		require.NoError(t, files.MakeDir(ctx, "dir/sub"))
 		require.NoError(t, files.MakeDir(ctx, "dir/sub"))
-		_, err = files.Open(ctx, "dir")
+		_, err = files.Open(ctx, "dir", nil)
 		require.ErrorIs(t, err, backends.ErrNotRegular)
-		_, err = files.Write(ctx, "dir", strings.NewReader("x"))
+		_, err = files.Write(ctx, "dir", strings.NewReader("x"), nil)
 		require.ErrorIs(t, err, backends.ErrNotRegular)
 		require.Error(t, files.Remove(ctx, ""), "the workspace itself stays")
 		write(t, ctx, files, "file", "x")
-		_, err = files.Write(ctx, "file/below", strings.NewReader("x"))
+		_, err = files.Write(ctx, "file/below", strings.NewReader("x"), nil)
 		require.Error(t, err)
 	})
 	with(t, open, "ListRenameRemove", func(t *testing.T, ctx context.Context, in backends.Instance) {
@@ -109,7 +110,7 @@ func testFiles(t *testing.T, open Open) {
 		write(t, ctx, files, "a", "1")
 		require.NoError(t, files.MakeDir(ctx, "c"))
 		write(t, ctx, files, "c/d", "3")
-		infos, err := files.List(ctx, "")
+		infos, err := files.List(ctx, "", 1)
 		require.NoError(t, err)
 		var names []string
 		for _, i := range infos {
@@ -126,24 +127,24 @@ func testFiles(t *testing.T, open Open) {
 		files := in.Files()
 		write(t, ctx, files, "f", "old")
 		bad := errors.New("source broke")
-		_, err := files.Write(ctx, "f", io.MultiReader(strings.NewReader("new"), broken{bad}))
+		_, err := files.Write(ctx, "f", io.MultiReader(strings.NewReader("new"), broken{bad}), nil)
 		require.ErrorIs(t, err, bad)
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
-		_, err = files.Write(cancelled, "f", strings.NewReader("new"))
+		_, err = files.Write(cancelled, "f", strings.NewReader("new"), nil)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, "old", read(t, ctx, files, "f"))
-		infos, err := files.List(ctx, "")
+		infos, err := files.List(ctx, "", 1)
 		require.NoError(t, err)
 		require.Len(t, infos, 1, "nothing half written is left")
 	})
 	with(t, open, "LargeFile", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
 		const size = 64 << 20
-		n, err := files.Write(ctx, "large", io.LimitReader(zeros{}, size))
+		n, err := files.Write(ctx, "large", io.LimitReader(zeros{}, size), nil)
 		require.NoError(t, err)
 		require.Equal(t, int64(size), n)
-		r, err := files.Open(ctx, "large")
+		r, err := files.Open(ctx, "large", nil)
 		require.NoError(t, err)
 		got, err := io.Copy(io.Discard, r)
 		require.NoError(t, errors.Join(err, r.Close()))

@@ -45,7 +45,7 @@ func testInstances(t *testing.T, open Open) {
 		wg.Wait()
 		_, err := in.StartKernel(ctx, backends.KernelConfig{})
 		require.ErrorIs(t, err, backends.ErrDestroyed)
-		_, err = in.Files().List(ctx, "")
+		_, err = in.Files().List(ctx, "", 1)
 		require.ErrorIs(t, err, backends.ErrDestroyed)
 	})
 }

@@ -123,7 +123,7 @@ with Pool(2) as pool: assert pool.map(abs, [-1, -2]) == [1, 2]
 block = shared_memory.SharedMemory(create=True, size=10); block.close(); block.unlink()
 print("all there")
 `))
-		names, err := in.Files().List(ctx, "a/b")
+		names, err := in.Files().List(ctx, "a/b", 1)
 		require.NoError(t, err)
 		require.Len(t, names, 1)
 	})

@@ -20,6 +20,7 @@ const limit = 2 * time.Minute
 func Run(t *testing.T, open Open) {
 	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
+	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })

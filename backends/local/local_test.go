@@ -80,12 +80,12 @@ func TestLinksNeverLeadOut(t *testing.T) {
 	require.NoError(t, os.Symlink(outside, filepath.Join(in.Workspace(), "dir")))
 	require.NoError(t, os.Symlink("../../..", filepath.Join(in.Workspace(), "up")))
 	for _, name := range []string{"link", "dir/secret", "up/etc/passwd"} {
-		_, err := files.Open(ctx, name)
+		_, err := files.Open(ctx, name, nil)
 		require.ErrorIs(t, err, backends.ErrOutside, name)
-		_, err = files.Write(ctx, name, strings.NewReader("x"))
+		_, err = files.Write(ctx, name, strings.NewReader("x"), nil)
 		require.ErrorIs(t, err, backends.ErrOutside, name)
 	}
-	_, err := files.List(ctx, "dir")
+	_, err := files.List(ctx, "dir", 1)
 	require.Error(t, err)
 	info, err := files.Stat(ctx, "link")
 	require.NoError(t, err)
@@ -122,13 +122,13 @@ func TestLinksSwappedMeanwhileNeverLeadOut(t *testing.T) {
 		}
 	})
 	for range 3000 {
-		if r, err := files.Open(ctx, "d/f"); err == nil {
+		if r, err := files.Open(ctx, "d/f", nil); err == nil {
 			data := make([]byte, 16)
 			n, _ := r.Read(data)
 			require.NoError(t, r.Close())
 			require.NotEqual(t, "outside", string(data[:n]))
 		}
-		_, _ = files.Write(ctx, "d/new", strings.NewReader("x"))
+		_, _ = files.Write(ctx, "d/new", strings.NewReader("x"), nil)
 		_ = files.Remove(ctx, "d/new")
 	}
 	close(stop)
@@ -141,9 +141,9 @@ func TestLinksSwappedMeanwhileNeverLeadOut(t *testing.T) {
 func TestWhatIsNoFileNeverBlocks(t *testing.T) {
 	_, in, _ := create(t)
 	makeFIFO(t, filepath.Join(in.Workspace(), "fifo"))
-	_, err := in.Files().Open(t.Context(), "fifo")
+	_, err := in.Files().Open(t.Context(), "fifo", nil)
 	require.ErrorIs(t, err, backends.ErrNotRegular)
-	_, err = in.Files().Write(t.Context(), "fifo", strings.NewReader("x"))
+	_, err = in.Files().Write(t.Context(), "fifo", strings.NewReader("x"), nil)
 	require.ErrorIs(t, err, backends.ErrNotRegular)
 	info, err := in.Files().Stat(t.Context(), "fifo")
 	require.NoError(t, err)
@@ -190,23 +190,23 @@ func TestWorkspaceOfALiveEngineIsNotSwept(t *testing.T) {
 func TestLinksIntoTheWorkspaceAreFollowedWhateverTheirForm(t *testing.T) {
 	_, in, _ := create(t)
 	ctx, files, ws := t.Context(), in.Files(), in.Workspace()
-	_, err := files.Write(ctx, "data/f", strings.NewReader("here"))
+	_, err := files.Write(ctx, "data/f", strings.NewReader("here"), nil)
 	require.NoError(t, err)
 	require.NoError(t, os.Symlink(filepath.Join(ws, "data"), filepath.Join(ws, "absolute")))
 	require.NoError(t, os.Symlink("data", filepath.Join(ws, "relative")))
 	require.NoError(t, os.Symlink(filepath.Join(ws, "absolute", "f"), filepath.Join(ws, "twice")))
 	require.NoError(t, os.Symlink("round", filepath.Join(ws, "round")))
 	for _, name := range []string{"absolute/f", "relative/f", "twice"} {
-		r, err := files.Open(ctx, name)
+		r, err := files.Open(ctx, name, nil)
 		require.NoError(t, err, name)
 		data, err := io.ReadAll(r)
 		require.NoError(t, errors.Join(err, r.Close()))
 		require.Equal(t, "here", string(data), name)
 	}
-	_, err = files.Write(ctx, "absolute/new", strings.NewReader("x"))
+	_, err = files.Write(ctx, "absolute/new", strings.NewReader("x"), nil)
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(ws, "data", "new"))
-	_, err = files.Open(ctx, "round")
+	_, err = files.Open(ctx, "round", nil)
 	require.Error(t, err)
 }
 

@@ -167,6 +167,6 @@ func copyFile(ctx context.Context, files *sandbox.Files, from, to string) error 
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(err, fmt.Errorf("--file: %s is not a regular file", from))
 	}
-	_, err = files.WriteFrom(ctx, to, f)
+	_, err = files.WriteFrom(ctx, to, f, nil)
 	return err
 }

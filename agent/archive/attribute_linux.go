@@ -1,0 +1,6 @@
+package archive
+
+import "syscall"
+
+// noAttribute is the error for an attribute that is not there.
+const noAttribute = syscall.ENODATA

@@ -1,0 +1,196 @@
+package archive
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"syscall"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Options of Pack and Unpack. Nil and zero fields are the defaults.
+type Options struct {
+	// OnProgress hears of every entry before it is copied, and of long files as they go. It must not block.
+	OnProgress func(backends.Progress)
+	// OutwardLinks lets Unpack make symbolic links that lead out of the folder. Without it these are ErrOutside.
+	OutwardLinks bool
+}
+
+// What one folder may hold, and how deep folders may lie.
+const (
+	maxEntries = 1_000_000
+	maxDepth   = 1_000
+)
+
+// packer is a Pack under way.
+type packer struct {
+	ctx context.Context
+	tar *tar.Writer
+	buf []byte
+	progress
+}
+
+// Pack writes what is in the folder name, or the file name alone, to w as a tar stream, in the order of names. Links are kept as
+// they are; sockets, FIFOs and devices are left out. Modes, times to the second and user metadata go along, owners don't.
+func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Options) error {
+	p := &packer{ctx: ctx, tar: tar.NewWriter(w), buf: make([]byte, 256<<10), progress: newProgress(opts)}
+	info, err := root.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		dir, err := root.OpenRoot(name)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = dir.Close() }()
+		err = p.folder(dir, "", 0)
+		if err != nil {
+			return err
+		}
+	} else if err := p.entry(root, name, path.Base(name), 0); err != nil {
+		return err
+	}
+	return p.tar.Close()
+}
+
+// folder packs what an open folder holds.
+func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
+	if depth > maxDepth {
+		return fmt.Errorf("%s: folders lie deeper than %d", prefix, maxDepth)
+	}
+	names, err := Names(dir, ".", maxEntries)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := p.entry(dir, name, prefix+name, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Names lists a folder of at most so many entries, sorted.
+func Names(root *os.Root, name string, most int) ([]string, error) {
+	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(most + 1)
+	_ = dir.Close()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(names) > most {
+		return nil, fmt.Errorf("%s: it holds more than %d entries: go through it by code in the sandbox", name, most)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (p *packer) entry(dir *os.Root, name, full string, depth int) error {
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	info, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case info.IsDir():
+		return p.subfolder(dir, name, full, info, depth)
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := dir.Readlink(name)
+		if err != nil {
+			return nil //nolint:nilerr // it is a link no more
+		}
+		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target, Mode: 0o777, ModTime: info.ModTime()})
+	case info.Mode().IsRegular():
+		return p.file(dir, name, full)
+	}
+	return nil
+}
+
+func (p *packer) subfolder(dir *os.Root, name, full string, info fs.FileInfo, depth int) error {
+	sub, err := dir.OpenRoot(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			return nil // replaced since
+		}
+		return err
+	}
+	defer func() { _ = sub.Close() }()
+	// The name may have become a link to a folder elsewhere below, which is not to be followed.
+	if now, err := sub.Stat("."); err != nil || !os.SameFile(info, now) {
+		return nil //nolint:nilerr // replaced since
+	}
+	p.begin(full)
+	header := &tar.Header{Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()}
+	if err := p.tar.WriteHeader(header); err != nil {
+		return err
+	}
+	return p.folder(sub, full+"/", depth+1)
+}
+
+func (p *packer) file(dir *os.Root, name, full string) error {
+	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		return nil // replaced since
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	p.begin(full)
+	metadata, err := Metadata(f)
+	if err != nil {
+		return err
+	}
+	header := &tar.Header{
+		Typeflag: tar.TypeReg, Name: full, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime(), PAXRecords: records(metadata),
+	}
+	if err := p.tar.WriteHeader(header); err != nil {
+		return err
+	}
+	return p.contents(f, info.Size())
+}
+
+// contents writes exactly size bytes.
+func (p *packer) contents(f io.Reader, size int64) error {
+	for left := size; left > 0; {
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
+		part := p.buf[:min(int64(len(p.buf)), left)]
+		n, err := io.ReadFull(f, part)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			clear(part[n:]) // it has shrunk
+		} else if err != nil {
+			return err
+		}
+		if _, err := p.tar.Write(part); err != nil {
+			return err
+		}
+		left -= int64(len(part))
+		p.add(int64(len(part)))
+	}
+	return nil
+}

@@ -1,0 +1,42 @@
+package archive
+
+import "github.com/ds-sandbox/ds-sandbox/backends"
+
+// progress tells how far a transfer is.
+type progress struct {
+	opts Options
+	now  backends.Progress
+	told int64 // bytes
+}
+
+// tellEvery is how often a long file is told of, bytes.
+const tellEvery = 8 << 20
+
+func newProgress(opts *Options) progress {
+	var p progress
+	if opts != nil {
+		p.opts = *opts
+	}
+	return p
+}
+
+// begin counts an entry.
+func (p *progress) begin(name string) {
+	p.now.Entries++
+	p.now.Name = name
+	p.tell()
+}
+
+func (p *progress) add(n int64) {
+	p.now.Bytes += n
+	if p.now.Bytes-p.told >= tellEvery {
+		p.tell()
+	}
+}
+
+func (p *progress) tell() {
+	p.told = p.now.Bytes
+	if p.opts.OnProgress != nil {
+		p.opts.OnProgress(p.now)
+	}
+}

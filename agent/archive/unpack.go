@@ -1,0 +1,241 @@
+package archive
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/google/uuid"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// unpacker is an Unpack under way.
+type unpacker struct {
+	ctx  context.Context
+	root *os.Root
+	buf  []byte
+	progress
+
+	dir  *os.Root // the folder of the entry before, kept open: entries of one folder follow one another
+	name string   // of dir
+}
+
+// Unpack makes in root what a tar stream holds: folders, files with their modes, times and metadata, symbolic and hard
+// links. A file that is there is replaced whole or, on an error, left as it was. Names that lead out of root are
+// backends.ErrOutside, devices and FIFOs backends.ErrNotRegular; what came before such an entry stays.
+func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *Options) error {
+	u := &unpacker{ctx: ctx, root: root, buf: make([]byte, 256<<10), progress: newProgress(opts)}
+	defer u.leave()
+	stream := tar.NewReader(bufio.NewReaderSize(r, 256<<10))
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		header, err := stream.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read tar stream: %w", err)
+		}
+		if err := u.entry(header, stream); err != nil {
+			return fmt.Errorf("%s: %w", strings.ToValidUTF8(header.Name, "\uFFFD"), err)
+		}
+	}
+}
+
+// place is an entry's name below the root. A leading slash counts for nothing, as with tar.
+func place(name string) (string, error) {
+	if strings.ContainsRune(name, 0) || len(name) > 4096 {
+		return "", backends.ErrInvalidName
+	}
+	cleaned := path.Clean(strings.TrimLeft(name, "/"))
+	if cleaned == ".." || strings.HasPrefix(cleaned, "../") {
+		return "", backends.ErrOutside
+	}
+	return cleaned, nil
+}
+
+func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
+	name, err := place(header.Name)
+	if err != nil {
+		return err
+	}
+	u.begin(name)
+	if header.Typeflag == tar.TypeDir {
+		return u.folder(name, header)
+	}
+	if name == "." {
+		return backends.ErrIsDir
+	}
+	dir, err := u.enter(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	switch header.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse:
+		return u.file(dir, base, header, contents)
+	case tar.TypeSymlink:
+		if !u.opts.OutwardLinks && !staysInside(name, header.Linkname) {
+			return fmt.Errorf("%w: a link to %s", backends.ErrOutside, strings.ToValidUTF8(header.Linkname, "\uFFFD"))
+		}
+		return u.replace(dir, base, func(at string) error { return dir.Symlink(header.Linkname, at) })
+	case tar.TypeLink:
+		target, err := place(header.Linkname)
+		if err != nil {
+			return err
+		}
+		return u.hardLink(target, name)
+	case tar.TypeXGlobalHeader:
+		return nil
+	}
+	return backends.ErrNotRegular
+}
+
+// staysInside reports whether a symbolic link can lead nowhere but to what lies beside and below, as far as names say.
+func staysInside(name, target string) bool {
+	if path.IsAbs(target) || target == "" {
+		return false
+	}
+	to := path.Join(path.Dir(name), target)
+	return to != ".." && !strings.HasPrefix(to, "../")
+}
+
+// enter opens a folder, made when absent. It stays open for the next entry.
+func (u *unpacker) enter(name string) (*os.Root, error) {
+	if u.dir != nil && u.name == name {
+		return u.dir, nil
+	}
+	u.leave()
+	if name != "." {
+		if err := u.root.MkdirAll(name, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := u.root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	u.dir, u.name = dir, name
+	return dir, nil
+}
+
+func (u *unpacker) leave() {
+	if u.dir != nil {
+		_ = u.dir.Close()
+		u.dir = nil
+	}
+}
+
+func (u *unpacker) folder(name string, header *tar.Header) error {
+	if name == "." {
+		return nil
+	}
+	if err := u.root.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	// What follows must be able to go in.
+	return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
+}
+
+// file stores a file: under its own name when that is free, else beside it first.
+func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents io.Reader) error {
+	const create = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	at := name
+	f, err := dir.OpenFile(at, create, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if info, err := dir.Lstat(name); err == nil && info.IsDir() {
+			return backends.ErrIsDir
+		}
+		at = temporaryName()
+		f, err = dir.OpenFile(at, create, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	err = u.fill(f, header, contents)
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil && at != name {
+		err = dir.Rename(at, name)
+	}
+	if err != nil {
+		_ = dir.Remove(at)
+	}
+	return err
+}
+
+func temporaryName() string { return ".ds-sandbox-" + uuid.NewString() }
+
+func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) error {
+	for {
+		if u.ctx.Err() != nil {
+			return context.Cause(u.ctx)
+		}
+		n, err := contents.Read(u.buf)
+		if n > 0 {
+			if _, err := f.Write(u.buf[:n]); err != nil {
+				return err
+			}
+			u.add(int64(n))
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if metadata := fromRecords(header.PAXRecords); len(metadata) > 0 {
+		if err := SetMetadata(f, metadata); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(header.FileInfo().Mode().Perm()); err != nil {
+		return err
+	}
+	if header.ModTime.IsZero() {
+		return nil
+	}
+	return setModTime(f, header.ModTime)
+}
+
+// replace makes something under a name that may be taken by a file or a link.
+func (u *unpacker) replace(dir *os.Root, name string, create func(at string) error) error {
+	err := create(name)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	at := temporaryName()
+	if err := create(at); err != nil {
+		return err
+	}
+	if err := dir.Rename(at, name); err != nil {
+		_ = dir.Remove(at)
+		if errors.Is(err, syscall.EISDIR) || errors.Is(err, fs.ErrExist) {
+			return backends.ErrIsDir
+		}
+		return err
+	}
+	return nil
+}
+
+func (u *unpacker) hardLink(target, name string) error {
+	return u.replace(u.root, name, func(at string) error {
+		if at != name {
+			at = path.Join(path.Dir(name), at)
+		}
+		return u.root.Link(target, at)
+	})
+}

@@ -1,0 +1,247 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"github.com/google/uuid"
+
+	"github.com/ds-sandbox/ds-sandbox/agent/archive"
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Open opens a regular file, or a part of it.
+func (f *files) Open(_ context.Context, name string, opts *backends.OpenOptions) (io.ReadCloser, error) {
+	name, err := clean(f.dir, name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := f.openRegular(name)
+	if err != nil || opts == nil {
+		return file, err
+	}
+	if opts.Offset < 0 || opts.Length < 0 {
+		_ = file.Close()
+		return nil, fmt.Errorf("%w: range of %d bytes from %d", fs.ErrInvalid, opts.Length, opts.Offset)
+	}
+	if _, err := file.Seek(opts.Offset, io.SeekStart); err != nil {
+		_ = file.Close()
+		return nil, told(err)
+	}
+	if opts.Length == 0 {
+		return file, nil
+	}
+	return &part{io.LimitReader(file, opts.Length), file}, nil
+}
+
+// part is a range of a file.
+type part struct {
+	io.Reader
+	io.Closer
+}
+
+func (f *files) openRegular(name string) (file *os.File, err error) {
+	err = f.inside(name, true, func(name string) (err error) {
+		// Not blocking: a FIFO would wait for a writer for ever.
+		file, err = f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		return err
+	})
+	if errors.Is(err, syscall.ENXIO) { // a socket
+		return nil, backends.ErrNotRegular
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = regular(info)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, told(err)
+	}
+	return file, nil
+}
+
+// regular is the error of what is no regular file.
+func regular(info fs.FileInfo) error {
+	switch {
+	case info.IsDir():
+		return backends.ErrIsDir
+	case !info.Mode().IsRegular():
+		return backends.ErrNotRegular
+	}
+	return nil
+}
+
+// defaultMode is that of a new file.
+const defaultMode fs.FileMode = 0o644
+
+// Write stores a file: beside its place first, and then moved there. A link is followed, so that it stays one.
+func (f *files) Write(ctx context.Context, name string, r io.Reader, opts *backends.WriteOptions) (int64, error) {
+	var o backends.WriteOptions
+	if opts != nil {
+		o = *opts
+	}
+	if err := archive.CheckMetadata(o.Metadata); err != nil {
+		return 0, err
+	}
+	name, err := clean(f.dir, name)
+	if err != nil {
+		return 0, err
+	}
+	return f.write(name, o, func(file *os.File) (int64, error) {
+		return io.Copy(file, &contextReader{ctx: ctx, r: r})
+	})
+}
+
+// write replaces a file by what fill puts into a new one.
+func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) (int64, error)) (int64, error) {
+	if name == "." {
+		return 0, fmt.Errorf("%w: it is the workspace", backends.ErrIsDir)
+	}
+	info, err := f.root.Lstat(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if name, err = f.resolve(name, true); err != nil {
+			return 0, err
+		}
+		info, err = f.root.Lstat(name)
+	}
+	if err == nil {
+		err = regular(info)
+	}
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return 0, told(err)
+	case o.Mode == 0 && err == nil:
+		o.Mode = info.Mode()
+	case o.Mode == 0:
+		o.Mode = defaultMode
+	}
+	if err := f.parents(name); err != nil {
+		return 0, told(err)
+	}
+	temporary := path.Join(path.Dir(name), ".ds-sandbox-"+uuid.NewString())
+	n, err := f.make(temporary, o, fill)
+	if err == nil {
+		err = f.root.Rename(temporary, name)
+	}
+	if err != nil {
+		_ = f.root.Remove(temporary)
+		return 0, told(err)
+	}
+	return n, nil
+}
+
+func (f *files) make(name string, o backends.WriteOptions, fill func(*os.File) (int64, error)) (n int64, err error) {
+	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if n, err = fill(file); err != nil {
+		return n, err
+	}
+	if len(o.Metadata) > 0 {
+		if err := archive.SetMetadata(file, o.Metadata); err != nil {
+			return n, err
+		}
+	}
+	return n, file.Chmod(o.Mode.Perm()) // whatever the host's umask
+}
+
+// contextReader ends reading when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *contextReader) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}
+
+// Copy copies a file or a tree.
+func (f *files) Copy(ctx context.Context, oldName, newName string) error {
+	from, to, err := f.both("copied", oldName, newName)
+	if err != nil || from == to {
+		return err
+	}
+	info, err := f.root.Lstat(from)
+	if err != nil {
+		return told(err)
+	}
+	switch {
+	case info.IsDir():
+		return f.copyTree(ctx, from, to)
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := f.root.Readlink(from)
+		if err == nil {
+			err = f.parents(to)
+		}
+		if err == nil {
+			err = f.root.Symlink(target, to)
+		}
+		return told(err)
+	}
+	return f.copyFile(ctx, from, to)
+}
+
+// copyPiece is how much is copied before the context is looked at, bytes. Within a piece the system copies by itself.
+const copyPiece = 64 << 20
+
+func (f *files) copyFile(ctx context.Context, from, to string) error {
+	source, err := f.openRegular(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = source.Close() }()
+	info, err := source.Stat()
+	if err != nil {
+		return told(err)
+	}
+	metadata, err := archive.Metadata(source)
+	if err != nil {
+		return told(err)
+	}
+	_, err = f.write(to, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File) (total int64, err error) {
+		for err == nil {
+			if ctx.Err() != nil {
+				return total, context.Cause(ctx)
+			}
+			var n int64
+			n, err = io.CopyN(file, source, copyPiece)
+			total += n
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return total, err
+	})
+	return err
+}
+
+// copyTree copies a folder by way of a stream, so that there is one place that walks and one that makes.
+func (f *files) copyTree(ctx context.Context, from, to string) error {
+	r, w := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		err := archive.Pack(ctx, f.root, from, w, nil)
+		_ = w.CloseWithError(err) // nil is io.EOF
+		packed <- err
+	}()
+	err := f.unpack(ctx, to, r)
+	_ = r.CloseWithError(err) // ends the packer
+	if packErr := <-packed; packErr != nil && err == nil {
+		err = packErr
+	}
+	return told(err)
+}

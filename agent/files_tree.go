@@ -1,0 +1,62 @@
+package agent
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/ds-sandbox/ds-sandbox/agent/archive"
+)
+
+// Export writes a folder's contents, or one file, as a tar stream.
+func (f *files) Export(ctx context.Context, name string, w io.Writer) error {
+	name, err := clean(f.dir, name)
+	if err != nil {
+		return err
+	}
+	at := name
+	err = f.inside(name, true, func(name string) (err error) {
+		at = name
+		_, err = f.root.Stat(name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if info, err := f.root.Lstat(at); err == nil && info.Mode()&os.ModeSymlink != 0 {
+		if at, err = f.resolve(at, true); err != nil {
+			return told(err)
+		}
+	}
+	return told(archive.Pack(ctx, f.root, at, w, nil))
+}
+
+// Import makes what a tar stream holds.
+func (f *files) Import(ctx context.Context, name string, r io.Reader) error {
+	name, err := clean(f.dir, name)
+	if err != nil {
+		return err
+	}
+	return told(f.unpack(ctx, name, &contextReader{ctx: ctx, r: r}))
+}
+
+// unpack makes what a tar stream holds in a folder, which is made when absent. Links may say what they like, as those that
+// code in the workspace makes: nothing follows them out of it.
+func (f *files) unpack(ctx context.Context, name string, r io.Reader) error {
+	var dir *os.Root
+	err := f.inside(name, true, func(name string) error {
+		if name != "." {
+			if err := f.root.MkdirAll(name, 0o755); err != nil {
+				return err
+			}
+		}
+		var err error
+		dir, err = f.root.OpenRoot(name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return archive.Unpack(ctx, dir, r, &archive.Options{OutwardLinks: true})
+}

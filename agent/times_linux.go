@@ -1,0 +1,11 @@
+package agent
+
+import (
+	"syscall"
+	"time"
+)
+
+// times are when a file was last read and last changed in any way.
+func times(st *syscall.Stat_t) (access, change time.Time) {
+	return time.Unix(st.Atim.Unix()), time.Unix(st.Ctim.Unix())
+}
