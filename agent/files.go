@@ -154,18 +154,25 @@ func (f *files) Rename(_ context.Context, oldName, newName string) error {
 		return told(err)
 	}
 	err = f.root.Rename(from, to)
-	if errors.Is(err, fs.ErrExist) { // what os says of a folder that is in the way
-		return f.inTheWay(to)
+	if errors.Is(err, fs.ErrExist) { // what os says of any folder that is in the way
+		err = f.replaceFolder(from, to)
 	}
 	return told(err)
 }
 
-// inTheWay is the error of a name that is taken by a folder.
-func (f *files) inTheWay(name string) error {
-	if info, err := f.root.Lstat(name); err == nil && info.IsDir() {
-		return backends.ErrNotEmpty
+// replaceFolder moves a folder to where an empty one is.
+func (f *files) replaceFolder(from, to string) error {
+	info, err := f.root.Lstat(from)
+	if err != nil {
+		return err
 	}
-	return backends.ErrNotDir
+	if !info.IsDir() {
+		return backends.ErrIsDir
+	}
+	if err := f.root.Remove(to); err != nil {
+		return err
+	}
+	return f.root.Rename(from, to)
 }
 
 // Remove removes an entry and all below it.

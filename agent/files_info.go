@@ -199,6 +199,9 @@ func (l *lister) folder(dir *os.Root, full string, depth int) error {
 		return context.Cause(l.ctx)
 	}
 	names, err := archive.Names(dir, ".", maxListed-len(l.infos))
+	if errors.Is(err, fs.ErrNotExist) && len(l.infos) > 0 {
+		return nil // removed since
+	}
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,9 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 		return fmt.Errorf("%s: folders lie deeper than %d", prefix, maxDepth)
 	}
 	names, err := Names(dir, ".", maxEntries)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // removed since
+	}
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,9 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 		return err
 	}
 	u.begin(name)
+	if sparse(header) {
+		return fmt.Errorf("%w: sparse files in tar streams, a few bytes of which may fill a disk", backends.ErrUnsupported)
+	}
 	if header.Typeflag == tar.TypeDir {
 		return u.folder(name, header)
 	}
@@ -83,7 +86,7 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 	}
 	base := path.Base(name)
 	switch header.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse:
+	case tar.TypeReg:
 		return u.file(dir, base, header, contents)
 	case tar.TypeSymlink:
 		if !u.opts.OutwardLinks && !staysInside(name, header.Linkname) {
@@ -100,6 +103,19 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 		return nil
 	}
 	return backends.ErrNotRegular
+}
+
+// sparse reports whether an entry's contents are larger than what the stream holds of them.
+func sparse(header *tar.Header) bool {
+	if header.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for name := range header.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
 
 // staysInside reports whether a symbolic link can lead nowhere but to what lies beside and below, as far as names say.
