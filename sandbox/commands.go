@@ -143,7 +143,9 @@ func (o *CommandOptions) check(timeout time.Duration) (CommandOptions, error) {
 }
 
 // start starts a program; argv makes its arguments from the shell's path. In the background, a goroutine calls the callbacks.
-func (c *Commands) start(ctx context.Context, argv func(shell string) []string, size *TerminalSize, o CommandOptions, background bool) (*Command, error) {
+func (c *Commands) start(
+	ctx context.Context, argv func(shell string) []string, size *TerminalSize, o CommandOptions, background bool,
+) (*Command, error) {
 	s := c.sandbox
 	if err := context.Cause(s.life); err != nil {
 		return nil, err

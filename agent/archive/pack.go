@@ -29,6 +29,9 @@ const (
 	maxDepth   = 1_000
 )
 
+// ErrTooMany says that a folder holds more than is gone through.
+var ErrTooMany = errors.New("too many entries: go through them by code in the sandbox")
+
 // packer is a Pack under way.
 type packer struct {
 	ctx context.Context
@@ -58,6 +61,7 @@ func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Op
 	} else if err := p.entry(root, name, path.Base(name), 0); err != nil {
 		return err
 	}
+	p.tell()
 	return p.tar.Close()
 }
 
@@ -81,7 +85,7 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 	return nil
 }
 
-// Names lists a folder of at most so many entries, sorted.
+// Names lists a folder of at most so many entries, sorted. Error: ErrTooMany.
 func Names(root *os.Root, name string, most int) ([]string, error) {
 	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
 	if err != nil {
@@ -93,7 +97,7 @@ func Names(root *os.Root, name string, most int) ([]string, error) {
 		return nil, err
 	}
 	if len(names) > most {
-		return nil, fmt.Errorf("%s: it holds more than %d entries: go through it by code in the sandbox", name, most)
+		return nil, ErrTooMany
 	}
 	slices.Sort(names)
 	return names, nil
@@ -168,7 +172,8 @@ func (p *packer) file(dir *os.Root, name, full string) error {
 		return err
 	}
 	header := &tar.Header{
-		Typeflag: tar.TypeReg, Name: full, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime(), PAXRecords: records(metadata),
+		Typeflag: tar.TypeReg, Name: full, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime(),
+		PAXRecords: records(metadata),
 	}
 	if err := p.tar.WriteHeader(header); err != nil {
 		return err

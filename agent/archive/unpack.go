@@ -42,6 +42,7 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *Options) erro
 		}
 		header, err := stream.Next()
 		if errors.Is(err, io.EOF) {
+			u.tell()
 			return nil
 		}
 		if err != nil {

@@ -15,7 +15,9 @@ import (
 )
 
 // finished runs a command to its end and returns its outputs.
-func finished(t *testing.T, ctx context.Context, in backends.Instance, cmd backends.Cmd) (stdout, stderr string, status backends.ExitStatus) {
+func finished(
+	t *testing.T, ctx context.Context, in backends.Instance, cmd backends.Cmd,
+) (stdout, stderr string, status backends.ExitStatus) {
 	t.Helper()
 	c, err := in.StartCommand(ctx, cmd)
 	require.NoError(t, err)

@@ -179,7 +179,8 @@ func testFilesInFull(t *testing.T, open Open) {
 		_, err := files.Write(ctx, "d/one", strings.NewReader("1"), &backends.WriteOptions{Mode: 0o711, Metadata: metadata})
 		require.NoError(t, err)
 		write(t, ctx, files, "d/"+strings.Repeat("deep/", 100)+"two", "2")
-		sh(t, ctx, in, "cd d; ln -s one link; ln -s /etc outward; mkfifo fifo; mkdir empty; head -c 3000000 /dev/zero >zeros; printf x >\"$(printf 'bad\\377name')\"")
+		sh(t, ctx, in, "cd d; ln -s one link; ln -s /etc outward; mkfifo fifo; mkdir empty; head -c 3000000 /dev/zero >zeros; "+
+			"printf x >\"$(printf 'bad\\377name')\"")
 		var buf bytes.Buffer
 		require.NoError(t, files.Export(ctx, "d", &buf))
 		require.NoError(t, files.Import(ctx, "copy/of", bytes.NewReader(buf.Bytes())))
@@ -223,13 +224,15 @@ func testFilesInFull(t *testing.T, open Open) {
 			"a link and a file behind it": {{Name: "l", Linkname: "../..", Typeflag: tar.TypeSymlink}, {Name: "l/escaped", Typeflag: tar.TypeReg}},
 			"an absolute link":            {{Name: "m", Linkname: "/tmp", Typeflag: tar.TypeSymlink}, {Name: "m/escaped", Typeflag: tar.TypeReg}},
 			"a hard link to outside":      {{Name: "h", Linkname: "../../../etc/passwd", Typeflag: tar.TypeLink}},
-			"a hard link through a link":  {{Name: "n", Linkname: "/etc", Typeflag: tar.TypeSymlink}, {Name: "p", Linkname: "n/passwd", Typeflag: tar.TypeLink}},
-			"a device":                    {{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}},
-			"a FIFO":                      {{Name: "fifo", Typeflag: tar.TypeFifo}},
-			"a file over a folder":        {{Name: "q/r", Typeflag: tar.TypeReg}, {Name: "q", Typeflag: tar.TypeReg}},
-			"a file below a file":         {{Name: "s", Typeflag: tar.TypeReg}, {Name: "s/t", Typeflag: tar.TypeReg}},
-			"the folder itself":           {{Name: ".", Typeflag: tar.TypeReg}},
-			"a long name":                 {{Name: strings.Repeat("x", 300), Typeflag: tar.TypeReg}},
+			"a hard link through a link": {
+				{Name: "n", Linkname: "/etc", Typeflag: tar.TypeSymlink}, {Name: "p", Linkname: "n/passwd", Typeflag: tar.TypeLink},
+			},
+			"a device":             {{Name: "null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3}},
+			"a FIFO":               {{Name: "fifo", Typeflag: tar.TypeFifo}},
+			"a file over a folder": {{Name: "q/r", Typeflag: tar.TypeReg}, {Name: "q", Typeflag: tar.TypeReg}},
+			"a file below a file":  {{Name: "s", Typeflag: tar.TypeReg}, {Name: "s/t", Typeflag: tar.TypeReg}},
+			"the folder itself":    {{Name: ".", Typeflag: tar.TypeReg}},
+			"a long name":          {{Name: strings.Repeat("x", 300), Typeflag: tar.TypeReg}},
 		} {
 			var buf bytes.Buffer
 			w := tar.NewWriter(&buf)
