@@ -26,6 +26,7 @@ type Command struct {
 	terminal bool
 	started  time.Time
 	caller   *CommandOutput // of the starter's callbacks; nil without any
+	told     chan struct{}  // closed when the callbacks have heard all
 	pumps    sync.WaitGroup // of the two outputs
 
 	exited chan struct{} // closed when the program has ended
@@ -65,7 +66,7 @@ type CommandResult struct {
 func newCommand(s *Sandbox, process backends.Command, args []string, terminal bool, o CommandOptions) *Command {
 	c := &Command{
 		sandbox: s, process: process, pid: process.PID(), tag: o.Tag, args: args, terminal: terminal, started: time.Now(),
-		exited: make(chan struct{}), done: make(chan struct{}), readers: make(map[*CommandOutput]bool),
+		told: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), readers: make(map[*CommandOutput]bool),
 		stdout: newClip(o.MaxOutput), stderr: newClip(o.MaxOutput),
 	}
 	if o.OnStdout != nil || o.OnStderr != nil {
@@ -151,6 +152,13 @@ func (c *Command) follow() {
 	status, err := c.process.Wait(context.Background())
 	close(c.exited)
 	c.drain()
+	if c.caller != nil {
+		c.caller.end()
+		select {
+		case <-c.told:
+		case <-c.sandbox.life.Done():
+		}
+	}
 	c.mu.Lock()
 	if c.expiry != nil {
 		c.expiry.Stop()
@@ -261,7 +269,7 @@ func (c *Command) Info() CommandInfo {
 	return CommandInfo{PID: c.pid, Tag: c.tag, Args: c.args, Terminal: c.terminal, StartedAt: c.started}
 }
 
-// Done is closed when the command has ended and its output has come. Children that hold the output open delay that for as
+// Done is closed when the command has ended, its output has come and the callbacks have returned. Children that hold the output open delay that for as
 // long as they write, and at most 5 s; what they write later is dropped.
 func (c *Command) Done() <-chan struct{} { return c.done }
 
@@ -289,13 +297,13 @@ func (c *Command) Signal(ctx context.Context, signal string) error {
 	return nil
 }
 
-// Kill kills the command with its process group and waits for its end; ctx bounds that wait.
+// Kill kills the command with its process group and waits until it has exited; ctx bounds that wait. A callback may call it.
 func (c *Command) Kill(ctx context.Context) error {
 	if err := c.Signal(ctx, string(backends.Kill)); err != nil {
 		return err
 	}
 	select {
-	case <-c.done:
+	case <-c.exited:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("sandbox: kill command: %w", context.Cause(ctx))

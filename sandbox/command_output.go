@@ -65,6 +65,7 @@ func (c *Command) attach(waits bool) *CommandOutput {
 
 // forward gives output to the starter's callbacks until the end.
 func (c *Command) forward(o CommandOptions) {
+	defer close(c.told)
 	if c.caller == nil {
 		return
 	}

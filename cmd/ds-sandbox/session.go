@@ -23,6 +23,7 @@ type sessionOptions struct {
 	files     []string
 	cwd       string
 	kernel    string
+	lazy      bool // no kernel is needed
 	isolation string
 
 	environment map[string]string // env, checked
@@ -33,10 +34,15 @@ type sessionOptions struct {
 type upload struct{ from, to string }
 
 func (o *sessionOptions) flags(flags *pflag.FlagSet) {
+	o.placeFlags(flags)
+	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
+}
+
+// placeFlags are those of a sandbox without a kernel.
+func (o *sessionOptions) placeFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
-	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
 	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: files or none (default files where it can be had)")
 }
 
@@ -98,7 +104,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 		}
 	}()
 	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{
-		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Isolation: backends.Isolation(o.isolation),
+		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Lazy: o.lazy, Isolation: backends.Isolation(o.isolation),
 	})
 	if err != nil {
 		return nil, err
@@ -109,7 +115,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 		}
 	}
 	ses.context = ses.sandbox.DefaultContext()
-	if o.cwd != "" {
+	if o.cwd != "" && !o.lazy {
 		// A second interpreter, because the directory of the first was settled before there were files.
 		ses.context, err = ses.sandbox.CreateContext(ctx, &sandbox.ContextOptions{Language: o.kernel, Dir: o.cwd})
 		if err != nil {
