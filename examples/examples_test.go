@@ -25,7 +25,10 @@ var examples = map[string][]string{
 		"raised: ZeroDivisionError", "timed out: ended by interrupt variables lost: false", "still there: 42",
 		"died with exit code 7", "x after the death: False", "no kernel fortran77",
 	},
-	"files":    {"the run created people.csv", "ada,36", "streamed 24 bytes", "dir out", "outside: true"},
+	"files": {"the run created people.csv", "ada,36", "streamed 24 bytes", "dir out", "outside: true"},
+	"commands": {
+		`live: "one\n"`, `err "two\n"`, "failed: true with 2", "timed out: true", "heard you", "terminal of 24 80",
+	},
 	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
 	"modes":    {"local: local, because asked for", "docker: not in this version"},
 	"config":   {"test fast now", "'Ada' of me"},
@@ -85,5 +88,5 @@ func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(source), program+"\n", "README.md and examples/%s differ", name)
 	}
-	require.Equal(t, 8, programs)
+	require.Equal(t, 9, programs)
 }
