@@ -20,7 +20,7 @@ import (
 func main() {
 	kerneltest.ServeIfChild()
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
-	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte or socket")
+	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket or place")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
 	flag.Parse()
@@ -115,7 +115,10 @@ func run(ctx context.Context, quick bool, only string) error {
 			return err
 		}
 	}
-	return nil
+	if only != "" && only != placeName {
+		return nil
+	}
+	return place(ctx, t, share)
 }
 
 // table prints rows: what, ours, the peers', our part of jupyter_client's, and the aim.
