@@ -82,11 +82,12 @@ func comparisons(ctx context.Context, sbx *sandbox.Sandbox, dir string, share in
 	system := func(name string, args ...string) func() error {
 		return func() error { return exec.CommandContext(ctx, name, args...).Run() }
 	}
+	cp := system("cp", large, filepath.Join(dir, "copy"))
 	tree := filepath.Join(dir, "tree")
 	untar := system("sh", "-c", `rm -rf "$1" && mkdir "$1" && tar -C "$0" -cf - . | tar -C "$1" -xf -`, small, tree)
 	return []comparison{
-		{"1 GB file in", "cp", func() error { return writeLarge(ctx, files, large) }, system("cp", large, filepath.Join(dir, "copy")), 3},
-		{"1 GB file out", "cp", func() error { return readLarge(ctx, files, filepath.Join(dir, "out")) }, system("cp", large, filepath.Join(dir, "copy")), 3},
+		{"1 GB file in", "cp", func() error { return writeLarge(ctx, files, large) }, cp, 3},
+		{"1 GB file out", "cp", func() error { return readLarge(ctx, files, filepath.Join(dir, "out")) }, cp, 3},
 		{"10,000 small files up", "tar", func() error {
 			if err := removeTree(ctx, files); err != nil {
 				return err

@@ -269,7 +269,8 @@ func (c *Command) Info() CommandInfo {
 	return CommandInfo{PID: c.pid, Tag: c.tag, Args: c.args, Terminal: c.terminal, StartedAt: c.started}
 }
 
-// Done is closed when the command has ended, its output has come and the callbacks have returned. Children that hold the output open delay that for as
+// Done is closed when the command has ended, its output has come and the callbacks have returned. Children that hold the
+// output open delay that for as
 // long as they write, and at most 5 s; what they write later is dropped.
 func (c *Command) Done() <-chan struct{} { return c.done }
 

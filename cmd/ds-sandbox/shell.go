@@ -62,7 +62,9 @@ func shell(ctx context.Context, s *streams, c *common, o *sessionOptions, args [
 }
 
 // onTerminal joins our terminal to one in the sandbox.
-func onTerminal(ctx context.Context, s *streams, commands *sandbox.Commands, in, screen int, args []string, opts *sandbox.CommandOptions) error {
+func onTerminal(
+	ctx context.Context, s *streams, commands *sandbox.Commands, in, screen int, args []string, opts *sandbox.CommandOptions,
+) error {
 	size := func() (sandbox.TerminalSize, error) {
 		cols, rows, err := term.GetSize(screen)
 		return sandbox.TerminalSize{Cols: max(1, cols), Rows: max(1, rows)}, err

@@ -44,7 +44,8 @@ func run(ctx context.Context) error {
 	fmt.Println("timed out:", errors.Is(err, sandbox.ErrTimeout))
 
 	// In the background: found again by its tag, written to, read from, waited for.
-	if _, err = commands.Start(ctx, "while read line; do echo \"heard $line\"; done", &sandbox.CommandOptions{Stdin: true, Tag: "ears"}); err != nil {
+	_, err = commands.Start(ctx, "while read line; do echo \"heard $line\"; done", &sandbox.CommandOptions{Stdin: true, Tag: "ears"})
+	if err != nil {
 		return err
 	}
 	ears, err := commands.ConnectTag("ears")
