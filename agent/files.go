@@ -17,10 +17,11 @@ import (
 // files is a workspace as a backends.FileSystem, over os.Root: whatever names and links say, and whatever is swapped while
 // a call runs, nothing outside is reached.
 type files struct {
-	dir    string
-	real   string // dir without links
-	root   *os.Root
-	owners owners
+	dir     string
+	real    string // dir without links
+	root    *os.Root
+	owners  owners
+	watches watches
 }
 
 var _ backends.FileSystem = (*files)(nil)
@@ -38,7 +39,7 @@ func openFiles(dir string) (*files, error) {
 }
 
 // Close ends the use of the workspace; later calls fail with backends.ErrDestroyed.
-func (f *files) Close() error { return f.root.Close() }
+func (f *files) Close() error { return errors.Join(f.watches.close(), f.root.Close()) }
 
 // meanings are what the system's errors are in the interface's words.
 var meanings = []struct{ system, meant error }{

@@ -10,8 +10,6 @@ import (
 	"path"
 	"syscall"
 
-	"github.com/google/uuid"
-
 	"github.com/ds-sandbox/ds-sandbox/agent/archive"
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
@@ -127,7 +125,7 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) 
 	if err := f.parents(name); err != nil {
 		return 0, told(err)
 	}
-	temporary := path.Join(path.Dir(name), ".ds-sandbox-"+uuid.NewString())
+	temporary := path.Join(path.Dir(name), archive.TemporaryName(err == nil))
 	n, err := f.make(temporary, o, fill)
 	if err == nil {
 		err = f.root.Rename(temporary, name)

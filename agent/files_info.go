@@ -23,8 +23,12 @@ func (f *files) Stat(_ context.Context, name string) (backends.FileInfo, error) 
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
+	return f.describe(name)
+}
+
+func (f *files) describe(name string) (backends.FileInfo, error) {
 	at := name // where that is, without links on the way
-	err = f.inside(name, false, func(name string) (err error) {
+	err := f.inside(name, false, func(name string) (err error) {
 		at = name
 		_, err = f.root.Lstat(name)
 		return err

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path"
 
-	"github.com/google/uuid"
+	"github.com/ds-sandbox/ds-sandbox/agent/archive"
 )
 
 // What code in a sandbox can leave behind: folders nested so deep that holding each open takes all descriptors of the
@@ -88,7 +88,7 @@ func (r *remover) one(ctx context.Context, dir *os.Root, at, name string, depth 
 	}
 	if depth == maxOpenFolders {
 		_ = dir.Chmod(name, 0o700) // its entry for the parent is written
-		return r.top.Rename(path.Join(at, name), ".ds-sandbox-"+uuid.NewString())
+		return r.top.Rename(path.Join(at, name), archive.TemporaryName(false))
 	}
 	sub, err := openFolder(dir, name)
 	if err != nil {

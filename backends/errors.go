@@ -19,6 +19,8 @@ var (
 	ErrNotDir      = errors.New("not a folder")
 	ErrNotEmpty    = errors.New("folder is not empty: remove what is in it first")
 	ErrNoSpace     = errors.New("no space left: remove files, or ask for more disk")
+
+	ErrWatchLimit = errors.New("more than can be watched")
 )
 
 // SpecNotFoundError says that no kernelspec of a name exists, which ones do, and where they were looked for.

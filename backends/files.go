@@ -38,6 +38,9 @@ type FileSystem interface {
 	Export(ctx context.Context, name string, w io.Writer) error
 	// Import makes what a tar stream holds in a folder, which is made when absent. What came before an error stays.
 	Import(ctx context.Context, name string, r io.Reader) error
+	// Watch tells what changes in a folder from when it returns on; ctx bounds the call only. Links in the folder are
+	// told of and never followed. Errors: ErrWatchLimit, which says what to do, ErrUnsupported.
+	Watch(ctx context.Context, name string, opts *WatchOptions) (Watch, error)
 }
 
 // OpenOptions of Open. Nil is the whole file.

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/google/uuid"
-
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
@@ -174,7 +172,7 @@ func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents 
 		if info, err := dir.Lstat(name); err == nil && info.IsDir() {
 			return backends.ErrIsDir
 		}
-		at = temporaryName()
+		at = TemporaryName(true)
 		f, err = dir.OpenFile(at, create, 0o600)
 	}
 	if err != nil {
@@ -192,8 +190,6 @@ func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents 
 	}
 	return err
 }
-
-func temporaryName() string { return ".ds-sandbox-" + uuid.NewString() }
 
 func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) error {
 	for {
@@ -234,7 +230,7 @@ func (u *unpacker) replace(dir *os.Root, name string, create func(at string) err
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	at := temporaryName()
+	at := TemporaryName(true)
 	if err := create(at); err != nil {
 		return err
 	}
