@@ -22,6 +22,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
+	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
 }
