@@ -2,11 +2,9 @@ package sandbox
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -17,7 +15,11 @@ import (
 )
 
 // Config of an Engine. The zero value works: a zero field takes the value of its environment variable and then its
-// default.
+// default. Engine.Settings says which took effect.
+//
+// Names that users of the Python original know are heard too, after ours: SANDBOX_BACKEND_TYPE, SANDBOX_WORKSPACE_BASE,
+// SANDBOX_PAUSED_BASE, SANDBOX_TIMEOUT, and after these the same with DSLIGHTING_ before them. SANDBOX_BACKEND names the implementation
+// and can only be "ds_sandbox".
 type Config struct {
 	// DefaultBackend is "auto", "local" or "docker". Auto takes docker if an engine answers and has the
 	// image, else local; Engine.Choice says which and why. DS_SANDBOX_BACKEND; "auto".
@@ -25,6 +27,9 @@ type Config struct {
 	// WorkspaceBaseDir holds the workspaces, one folder each. DS_SANDBOX_WORKSPACE_BASE;
 	// "ds_sandbox_workspaces" in the system's temporary folder.
 	WorkspaceBaseDir string
+	// PausedBaseDir is where later versions keep the state of paused sandboxes; this one puts nothing there.
+	// DS_SANDBOX_PAUSED_BASE; "ds_sandbox_paused" in the system's temporary folder.
+	PausedBaseDir string
 	// RuntimeDir holds sockets and connection files; its path must be short. DS_SANDBOX_RUNTIME_DIR; a
 	// private folder of the user's runtime folder or of the temporary one.
 	RuntimeDir string
@@ -58,72 +63,6 @@ const (
 	DefaultMaxFrame     = 256 << 20
 )
 
-// complete fills in the environment's values and the defaults.
-func (c Config) complete() (Config, error) {
-	setText(&c.DefaultBackend, "DS_SANDBOX_BACKEND", "auto")
-	setText(&c.WorkspaceBaseDir, "DS_SANDBOX_WORKSPACE_BASE", filepath.Join(os.TempDir(), "ds_sandbox_workspaces"))
-	setText(&c.RuntimeDir, "DS_SANDBOX_RUNTIME_DIR", "")
-	setText(&c.Python, "DS_SANDBOX_PYTHON", "")
-	setText(&c.Isolation, "DS_SANDBOX_ISOLATION", "")
-	err := errors.Join(
-		setDuration(&c.DefaultTimeout, "DS_SANDBOX_TIMEOUT", DefaultTimeout),
-		setDuration(&c.DefaultTimeToLive, "DS_SANDBOX_TIME_TO_LIVE", DefaultTimeToLive),
-		setDuration(&c.StartTimeout, "DS_SANDBOX_START_TIMEOUT", DefaultStartTimeout),
-		setSize(&c.MaxFrame, "DS_SANDBOX_MAX_FRAME", DefaultMaxFrame),
-	)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c, err
-}
-
-func setText[T ~string](field *T, variable string, fallback T) {
-	if *field == "" {
-		*field = T(os.Getenv(variable))
-	}
-	if *field == "" {
-		*field = fallback
-	}
-}
-
-func setDuration(field *time.Duration, variable string, fallback time.Duration) error {
-	if *field == 0 {
-		if text := os.Getenv(variable); text != "" {
-			d, err := ParseDuration(text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", variable, err)
-			}
-			*field = d
-		}
-	}
-	if *field == 0 {
-		*field = fallback
-	}
-	if *field < 0 {
-		return fmt.Errorf("%s (or its field of Config) is %v: use a positive duration", variable, *field)
-	}
-	return nil
-}
-
-func setSize(field *int64, variable string, fallback int64) error {
-	if *field == 0 {
-		if text := os.Getenv(variable); text != "" {
-			n, err := strconv.ParseInt(text, 10, 64)
-			if err != nil {
-				return fmt.Errorf("%s is %q: use a number of bytes", variable, text)
-			}
-			*field = n
-		}
-	}
-	if *field == 0 {
-		*field = fallback
-	}
-	if *field < 0 {
-		return fmt.Errorf("%s (or its field of Config) is %d: use a positive number of bytes", variable, *field)
-	}
-	return nil
-}
-
 // ParseDuration reads a duration as people write it for us: "90" and "0.5" are seconds, "90s" and "1h30m" as Go has
 // them, "none" is NoTimeout.
 func ParseDuration(text string) (time.Duration, error) {
@@ -142,9 +81,9 @@ func ParseDuration(text string) (time.Duration, error) {
 }
 
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
-// workspace_base_dir, default_timeout (seconds), and ours, runtime_dir, python, isolation, time_to_live (seconds), start_timeout (seconds),
-// max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a Jupyter run. An unknown
-// key is an error that names it.
+// workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live (seconds),
+// start_timeout (seconds), max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a
+// Jupyter run. An unknown key is an error that names it.
 func LoadConfig(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -153,6 +92,7 @@ func LoadConfig(path string) (Config, error) {
 	var file struct {
 		DefaultBackend   string  `json:"default_backend"`
 		WorkspaceBaseDir string  `json:"workspace_base_dir"`
+		PausedBaseDir    string  `json:"paused_base_dir"`
 		DefaultTimeout   float64 `json:"default_timeout"`
 		UseJupyter       any     `json:"use_jupyter"`
 		RuntimeDir       string  `json:"runtime_dir"`
@@ -169,8 +109,8 @@ func LoadConfig(path string) (Config, error) {
 	}
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	return Config{
-		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, RuntimeDir: file.RuntimeDir,
-		Python: file.Python, Isolation: backends.Isolation(file.Isolation),
+		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, PausedBaseDir: file.PausedBaseDir,
+		RuntimeDir: file.RuntimeDir, Python: file.Python, Isolation: backends.Isolation(file.Isolation),
 		DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
 		StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
 	}, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -17,9 +18,10 @@ import (
 // Engine owns what the sandboxes of a program share: the backend, the registry of live sandboxes, the limits. The
 // caller ends it with Close.
 type Engine struct {
-	config  Config // complete
-	backend backends.Backend
-	choice  Choice
+	config   Config // complete
+	settings []Setting
+	backend  backends.Backend
+	choice   Choice
 
 	mu        sync.Mutex
 	sandboxes map[string]*Sandbox
@@ -40,15 +42,23 @@ type Choice struct {
 
 // Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do.
 func Open(ctx context.Context, config Config) (*Engine, error) {
-	config, err := config.complete()
+	config, settings, err := config.complete()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: open: %w", err)
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, s := range settings {
+		if strings.HasPrefix(s.Source, "environment") {
+			config.Logger.Info("setting", "name", s.Name, "value", s.Value, "source", s.Source)
+		}
 	}
 	backend, choice, err := openBackend(ctx, &config)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: open: %w", err)
 	}
-	return &Engine{config: config, backend: backend, choice: choice, sandboxes: make(map[string]*Sandbox)}, nil
+	return &Engine{config: config, settings: settings, backend: backend, choice: choice, sandboxes: make(map[string]*Sandbox)}, nil
 }
 
 var (

@@ -32,6 +32,7 @@ var (
 	ErrNotDir      = backends.ErrNotDir
 	ErrNotEmpty    = backends.ErrNotEmpty
 	ErrNoSpace     = backends.ErrNoSpace
+	ErrWatchLimit  = backends.ErrWatchLimit
 )
 
 // FileInfo describes an entry of the workspace.

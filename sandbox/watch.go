@@ -14,6 +14,19 @@ type WatchOptions = backends.WatchOptions
 // FileEvent is one change in a watched folder.
 type FileEvent = backends.FileEvent
 
+// WatchOp says what happened to an entry.
+type WatchOp = backends.WatchOp
+
+// What can happen to an entry; see the package backends.
+const (
+	WatchCreate   = backends.WatchCreate
+	WatchWrite    = backends.WatchWrite
+	WatchRemove   = backends.WatchRemove
+	WatchRename   = backends.WatchRename
+	WatchChmod    = backends.WatchChmod
+	WatchOverflow = backends.WatchOverflow
+)
+
 // Watcher tells what changes in a folder of the workspace, by its channel or by Poll; use one of the two. The caller ends it
 // with Close; otherwise its context or the end of the sandbox does.
 //
@@ -36,7 +49,7 @@ type Watcher struct {
 var errWatcherClosed = errors.New("watcher is closed")
 
 // Watch watches a folder, "" is the workspace; what happens from when it returns on is told. ctx ends the watch. Errors:
-// fs.ErrNotExist, backends.ErrNotDir, backends.ErrWatchLimit, which says what to do, backends.ErrUnsupported, ErrKilled.
+// fs.ErrNotExist, ErrNotDir, ErrWatchLimit, which says what to do, backends.ErrUnsupported, ErrKilled.
 func (f *Files) Watch(ctx context.Context, name string, opts *WatchOptions) (*Watcher, error) {
 	watch, err := f.fs.Watch(ctx, name, opts)
 	if err != nil {
@@ -108,7 +121,7 @@ func (w *Watcher) Poll() ([]FileEvent, error) {
 }
 
 // Err tells why the watcher ended: ErrKilled with the sandbox, the cause of its context, fs.ErrNotExist when the folder
-// was removed or moved, backends.ErrWatchLimit. It is nil before the end and after Close.
+// was removed or moved, ErrWatchLimit. It is nil before the end and after Close.
 func (w *Watcher) Err() error {
 	cause := context.Cause(w.ctx)
 	if errors.Is(cause, errWatcherClosed) {

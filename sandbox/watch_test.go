@@ -31,7 +31,7 @@ func TestWatch(t *testing.T) {
 			mustRun(t, ctx, sbx, "import os; os.makedirs('out/deep'); open('out/deep/a.csv', 'w').write('x,y')")
 			for _, name := range []string{"out", "out/deep", "out/deep/a.csv"} {
 				event := <-w.Events()
-				require.Equal(t, sandbox.FileEvent{Name: name, Op: backends.WatchCreate, Entry: event.Entry}, event)
+				require.Equal(t, sandbox.FileEvent{Name: name, Op: sandbox.WatchCreate, Entry: event.Entry}, event)
 				require.Equal(t, name, event.Entry.Path)
 			}
 			require.NoError(t, w.Err())
@@ -48,8 +48,8 @@ func TestWatch(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, events)
 			require.NoError(t, sbx.Files().WriteString(ctx, "polled/f", "text"))
-			seen := make(map[backends.WatchOp]bool)
-			for !seen[backends.WatchCreate] || !seen[backends.WatchWrite] {
+			seen := make(map[sandbox.WatchOp]bool)
+			for !seen[sandbox.WatchCreate] || !seen[sandbox.WatchWrite] {
 				events, err := w.Poll()
 				require.NoError(t, err)
 				for _, event := range events {
@@ -84,7 +84,7 @@ func TestWatch(t *testing.T) {
 			_, err := sbx.Files().Watch(ctx, "none", nil)
 			require.ErrorIs(t, err, fs.ErrNotExist)
 			_, err = sbx.Files().Watch(ctx, "file", nil)
-			require.ErrorIs(t, err, backends.ErrNotDir)
+			require.ErrorIs(t, err, sandbox.ErrNotDir)
 			require.ErrorContains(t, err, `sandbox: watch "file"`)
 		})
 		t.Run("EndsWithTheSandbox", func(t *testing.T) {

@@ -23,12 +23,15 @@ func TestKernelsAreListed(t *testing.T) {
 }
 
 func TestDoctorTriesAKernel(t *testing.T) {
+	t.Setenv("SANDBOX_TIMEOUT", "90")
 	eachPython(t, func(t *testing.T, python string) {
 		c := start(t, nil, "doctor", "--python", python)
 		require.Equal(t, 0, c.wait(), c.err.String())
 		require.Contains(t, c.out.String(), "* "+python)
 		require.Regexp(t, `kernel ipython \S+, protocol 5\.\d: ready in \d+ ms, 1 \+ 1 took`, c.out.String())
 		require.Regexp(t, `isolation (files|none) \(.+\)`, c.out.String())
+		require.Regexp(t, `Python +\S+ \(config\)`, c.out.String())
+		require.Regexp(t, `DefaultTimeout +1m30s \(environment SANDBOX_TIMEOUT\)`, c.out.String())
 		require.Contains(t, c.out.String(), "all is well")
 
 		c = start(t, nil, "doctor", "--json", "--python", python)

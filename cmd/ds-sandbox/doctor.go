@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,8 @@ type engineSeen struct {
 	KernelInfo    string   `json:"kernel_info"`
 	CreateSeconds float64  `json:"create_seconds"` // until a sandbox with a kernel is ready
 	RunSeconds    float64  `json:"run_seconds"`    // of 1+1
+
+	Settings []sandbox.Setting `json:"settings"`
 }
 
 // doctor prints a report; a problem is the error.
@@ -118,6 +121,7 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 	seen = &engineSeen{
 		Backend: choice.Backend, Reason: choice.Reason,
 		Isolation: string(choice.Isolation), How: choice.IsolationDetail, WorkspaceBase: engine.Config().WorkspaceBaseDir, Kernels: []string{},
+		Settings: engine.Settings(),
 	}
 	specs, err := engine.KernelSpecs(ctx)
 	if err != nil {
@@ -179,6 +183,12 @@ func (r *report) text() string {
 			e.Backend, e.Reason, e.Isolation, e.How, e.WorkspaceBase, strings.Join(e.Kernels, ", "))
 		if e.KernelInfo != "" {
 			fmt.Fprintf(&b, "  kernel %s: ready in %.0f ms, 1 + 1 took %.1f ms\n", e.KernelInfo, e.CreateSeconds*1000, e.RunSeconds*1000)
+		}
+	}
+	if r.Engine != nil {
+		b.WriteString("\nSettings:\n")
+		for _, setting := range r.Engine.Settings {
+			fmt.Fprintf(&b, "  %-17s %s (%s)\n", setting.Name, cmp.Or(setting.Value, "-"), setting.Source)
 		}
 	}
 	if r.problem == nil {

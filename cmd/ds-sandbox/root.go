@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,11 +78,14 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// engineFlags are those whose variables the engine reads itself, and then says so.
+var engineFlags = []string{"python", "backend", "workspace-base"}
+
 // fromEnvironment sets the flags that were not given from their variables. One that is a list has an item a line.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" {
+		if f.Changed || f.Name == "help" || slices.Contains(engineFlags, f.Name) {
 			return
 		}
 		name := variableFor(f.Name)

@@ -1,0 +1,136 @@
+package sandbox
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// Setting is one setting of an engine and where it came from.
+type Setting struct {
+	Name   string `json:"name"`   // of the field of Config
+	Value  string `json:"value"`  // empty when the backend chooses
+	Source string `json:"source"` // "config", "environment NAME" or "default"
+}
+
+// Settings tells each setting of the engine, and which of its sources took effect.
+func (e *Engine) Settings() []Setting {
+	out := make([]Setting, len(e.settings))
+	copy(out, e.settings)
+	for i := range out {
+		switch out[i].Name { // what was chosen by now
+		case "Python":
+			out[i].Value = e.config.Python
+		case "Isolation":
+			out[i].Value = string(e.choice.Isolation)
+		}
+	}
+	return out
+}
+
+// implementation is the name of this program among those that SANDBOX_BACKEND may ask for.
+const implementation = "ds_sandbox"
+
+// complete fills in the environment's values and the defaults. A variable of ours wins over one that the Python original has,
+// and that over the same with DSLIGHTING_ before it.
+func (c Config) complete() (Config, []Setting, error) {
+	var r resolution
+	var asked string
+	resolve(&r, "Implementation", &asked, implementation, readImplementation, known("SANDBOX_BACKEND")...)
+	resolve(&r, "DefaultBackend", &c.DefaultBackend, "auto", readBackend, also("DS_SANDBOX_BACKEND", "SANDBOX_BACKEND_TYPE")...)
+	resolve(&r, "WorkspaceBaseDir", &c.WorkspaceBaseDir, filepath.Join(os.TempDir(), "ds_sandbox_workspaces"), readText,
+		also("DS_SANDBOX_WORKSPACE_BASE", "SANDBOX_WORKSPACE_BASE")...)
+	resolve(&r, "PausedBaseDir", &c.PausedBaseDir, filepath.Join(os.TempDir(), "ds_sandbox_paused"), readText,
+		also("DS_SANDBOX_PAUSED_BASE", "SANDBOX_PAUSED_BASE")...)
+	resolve(&r, "RuntimeDir", &c.RuntimeDir, "", readText, "DS_SANDBOX_RUNTIME_DIR")
+	resolve(&r, "Python", &c.Python, "", readText, "DS_SANDBOX_PYTHON")
+	resolve(&r, "Isolation", &c.Isolation, "", readIsolation, "DS_SANDBOX_ISOLATION")
+	resolve(&r, "DefaultTimeout", &c.DefaultTimeout, DefaultTimeout, ParseDuration, also("DS_SANDBOX_TIMEOUT", "SANDBOX_TIMEOUT")...)
+	resolve(&r, "DefaultTimeToLive", &c.DefaultTimeToLive, DefaultTimeToLive, ParseDuration, "DS_SANDBOX_TIME_TO_LIVE")
+	resolve(&r, "StartTimeout", &c.StartTimeout, DefaultStartTimeout, ParseDuration, "DS_SANDBOX_START_TIMEOUT")
+	resolve(&r, "MaxFrame", &c.MaxFrame, DefaultMaxFrame, readSize, "DS_SANDBOX_MAX_FRAME")
+	return c, r.settings, errors.Join(r.errs...)
+}
+
+// known are a name of the Python original and the same for one program.
+func known(name string) []string { return []string{name, "DSLIGHTING_" + name} }
+
+// also is known with a name of ours before it.
+func also(ours, name string) []string { return append([]string{ours}, known(name)...) }
+
+// resolution is how a Config becomes complete.
+type resolution struct {
+	settings []Setting
+	errs     []error
+}
+
+// resolve sets a field that is zero to what the first of the variables says that is set, else to its default.
+func resolve[T cmp.Ordered](r *resolution, name string, field *T, fallback T, read func(string) (T, error), variables ...string) {
+	var zero T
+	source, where := "config", "Config."+name
+	if *field == zero {
+		*field, source = fallback, "default"
+		for _, variable := range variables {
+			text := strings.TrimSpace(os.Getenv(variable))
+			if text == "" {
+				continue
+			}
+			value, err := read(text)
+			if err != nil {
+				r.errs = append(r.errs, fmt.Errorf("%s: %w", variable, err))
+				return
+			}
+			*field, source, where = value, "environment "+variable, variable
+			break
+		}
+	}
+	if source != "default" && *field <= zero {
+		r.errs = append(r.errs, fmt.Errorf("%s: %v: use a positive one", where, *field))
+	}
+	text := fmt.Sprint(*field)
+	if d, ok := any(*field).(time.Duration); ok && d == NoTimeout {
+		text = "none"
+	}
+	r.settings = append(r.settings, Setting{Name: name, Value: text, Source: source})
+}
+
+func readText(text string) (string, error) { return text, nil }
+
+func readImplementation(text string) (string, error) {
+	if text != implementation {
+		return "", fmt.Errorf("%q names another implementation of sandboxes: the one that is known here is %s; where sandboxes live is "+
+			"said by SANDBOX_BACKEND_TYPE (auto, local or docker)", text, implementation)
+	}
+	return text, nil
+}
+
+func readBackend(text string) (string, error) {
+	switch text {
+	case "auto", "local", "docker":
+		return text, nil
+	}
+	return "", fmt.Errorf("backend %q is not known: use auto, local or docker", text)
+}
+
+func readIsolation(text string) (backends.Isolation, error) {
+	switch i := backends.Isolation(text); i {
+	case backends.IsolationNone, backends.IsolationFiles:
+		return i, nil
+	}
+	return "", fmt.Errorf("isolation %q is not known: use files or none", text)
+}
+
+func readSize(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no size: use a number of bytes", text)
+	}
+	return n, nil
+}
