@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,7 +29,7 @@ func TestWatchNamesTheSystemsLimitAndTheRemedy(t *testing.T) {
 			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 		}
 		out, err := cmd.CombinedOutput()
-		if _, ran := err.(*exec.ExitError); err != nil && !ran {
+		if ran := new(exec.ExitError); err != nil && !errors.As(err, &ran) {
 			t.Skip("no user namespaces here:", err)
 		}
 		require.NoError(t, err, string(out))

@@ -130,12 +130,16 @@ func (w *watch) enter(ctx context.Context, dir *folder, how telling) error {
 	return nil
 }
 
+// passedOver are the errors of folders that are gone, or something else by now, of which there will be events; and of those
+// that can't be read.
+var passedOver = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EACCES}
+
 // enterOne is enter of the folder itself; it returns those in it.
 func (w *watch) enterOne(dir *folder, how telling) ([]*folder, error) {
 	file, err := w.open(dir)
 	if err != nil {
-		if dir != w.top && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EACCES)) {
-			return nil, nil // another thing by now, of which there will be events
+		if dir != w.top && slices.ContainsFunc(passedOver, func(e unix.Errno) bool { return errors.Is(err, e) }) {
+			return nil, nil
 		}
 		return nil, err
 	}
