@@ -108,8 +108,8 @@ func (w *Watcher) Poll() ([]FileEvent, error) {
 	events := []FileEvent{}
 	for len(events) < maxPolled {
 		event, err := w.watch.Next(now)
-		if errors.Is(err, context.Canceled) {
-			break
+		if errors.Is(err, context.Canceled) { // of this call: nothing more has gathered
+			return events, w.Err()
 		}
 		if err != nil {
 			w.stop(err)
