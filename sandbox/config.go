@@ -43,6 +43,9 @@ type Config struct {
 	DefaultTimeout time.Duration
 	// DefaultTimeToLive is how long a sandbox lives. DS_SANDBOX_TIME_TO_LIVE; 24 h.
 	DefaultTimeToLive time.Duration
+	// CullAfter is how long a context may be idle until its interpreter is ended, unless Options say otherwise.
+	// DS_SANDBOX_CULL_AFTER; NoTimeout.
+	CullAfter time.Duration
 	// StartTimeout is how long a kernel may take until it is ready. DS_SANDBOX_START_TIMEOUT; 60 s.
 	StartTimeout time.Duration
 	// MaxFrame is the largest frame accepted from a kernel, bytes. DS_SANDBOX_MAX_FRAME; 256 MiB.
@@ -81,7 +84,7 @@ func ParseDuration(text string) (time.Duration, error) {
 }
 
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
-// workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live (seconds),
+// workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live, cull_after and
 // start_timeout (seconds), max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a
 // Jupyter run. An unknown key is an error that names it.
 func LoadConfig(path string) (Config, error) {
@@ -99,6 +102,7 @@ func LoadConfig(path string) (Config, error) {
 		Python           string  `json:"python"`
 		Isolation        string  `json:"isolation"`
 		TimeToLive       float64 `json:"time_to_live"`
+		CullAfter        float64 `json:"cull_after"`
 		StartTimeout     float64 `json:"start_timeout"`
 		MaxFrame         int64   `json:"max_frame"`
 	}
@@ -112,7 +116,7 @@ func LoadConfig(path string) (Config, error) {
 		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, PausedBaseDir: file.PausedBaseDir,
 		RuntimeDir: file.RuntimeDir, Python: file.Python, Isolation: backends.Isolation(file.Isolation),
 		DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
-		StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
+		CullAfter: seconds(file.CullAfter), StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
 	}, nil
 }
 

@@ -18,7 +18,7 @@ import (
 // The caller may end it with Remove; Sandbox.Kill ends all.
 //
 // A context whose kernel died says so once, by the run that was under way or else by the next one, and then starts
-// afresh by itself.
+// afresh by itself. So does one that was culled, with ErrCulled; see Options.CullAfter.
 type Context struct {
 	sandbox    *Sandbox
 	id         string
@@ -32,6 +32,7 @@ type Context struct {
 	removed  bool
 	reported bool   // the kernel's death has been told
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
+	idler    idler
 }
 
 // ContextOptions of Sandbox.CreateContext. Nil and zero fields are the defaults.
@@ -90,8 +91,9 @@ func (c *Context) startKernel(ctx context.Context, env map[string]string) error 
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.kernel = k
+	c.mu.Unlock()
+	c.idle()
 	return nil
 }
 
@@ -113,10 +115,14 @@ func (c *Context) takeTurn(ctx context.Context) error {
 		c.passTurn()
 		return err
 	}
+	c.busy()
 	return nil
 }
 
-func (c *Context) passTurn() { c.turn.Release(1) }
+func (c *Context) passTurn() {
+	c.idle()
+	c.turn.Release(1)
+}
 
 // enterCallback notes that a callback of this context's run is about to be called; the result ends that.
 func (c *Context) enterCallback(goroutine uint64) (leave func()) {
@@ -145,6 +151,7 @@ func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
 	if dead == nil {
 		return k, nil
 	}
+	dead = c.reason(dead)
 	c.noteDeath(dead)
 	if !reported {
 		return nil, fmt.Errorf("between two runs, its variables are lost, the next run starts afresh: %w", dead)
@@ -159,7 +166,7 @@ func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
 func (c *Context) noteDeath(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reported = c.reported || errors.Is(err, kernel.ErrDead)
+	c.reported = c.reported || errors.Is(err, kernel.ErrDead) || errors.Is(err, ErrCulled)
 }
 
 func (c *Context) restartKernel(ctx context.Context) error {
@@ -176,8 +183,9 @@ func (c *Context) restartKernel(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.reported = false
+	c.reported, c.idler.culled = false, false
+	c.mu.Unlock()
+	c.idle()
 	return nil
 }
 
@@ -195,7 +203,7 @@ func (c *Context) Restart(ctx context.Context) error {
 // Interrupt stops what runs in the context as Ctrl-C does; nothing happens when nothing runs.
 func (c *Context) Interrupt(ctx context.Context) error {
 	if err := c.current().Interrupt(ctx); err != nil {
-		return fmt.Errorf("sandbox: interrupt: %w", c.sandbox.reason(err))
+		return fmt.Errorf("sandbox: interrupt: %w", c.reason(err))
 	}
 	return nil
 }
@@ -225,10 +233,11 @@ func (c *Context) History(ctx context.Context, req *messaging.HistoryRequest) (*
 }
 
 func (c *Context) askError(what string, err error) error {
+	c.idle()
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("sandbox: %s: %w", what, c.sandbox.reason(err))
+	return fmt.Errorf("sandbox: %s: %w", what, c.reason(err))
 }
 
 // Remove ends the interpreter; a run under way ends with kernel.ErrDead, later ones with ErrRemoved. It is idempotent.
@@ -237,6 +246,7 @@ func (c *Context) Remove(ctx context.Context) error {
 	already := c.removed
 	c.removed = true
 	k := c.kernel
+	c.idler.stop()
 	c.mu.Unlock()
 	if already {
 		return nil

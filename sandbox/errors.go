@@ -17,6 +17,7 @@ var (
 	ErrKilled         = errors.New("sandbox was killed")
 	ErrClosed         = errors.New("engine is closed")
 	ErrRemoved        = errors.New("context was removed")
+	ErrCulled         = errors.New("context was idle for longer than CullAfter and was ended")
 	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
 	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +
 		"run it after the first call has returned, or on another context")

@@ -24,6 +24,7 @@ type Sandbox struct {
 	instance backends.Instance
 	metadata map[string]string
 	started  time.Time
+	cull     time.Duration       // see Options.CullAfter
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
@@ -47,6 +48,9 @@ type Options struct {
 	Env        map[string]string // of everything that runs in the sandbox
 	TimeToLive time.Duration     // until the sandbox kills itself; Config.DefaultTimeToLive. NoTimeout is none
 	Metadata   map[string]string // for the caller's own use; see Info
+	// CullAfter is how long a context may be idle until its interpreter is ended to free its memory; Config.CullAfter. NoTimeout is
+	// for ever. The next run says so with ErrCulled, because the variables are lost, and the one after it starts afresh.
+	CullAfter time.Duration
 	// Isolation keeps the code from the rest of the machine; Config.Isolation. It is an error where it can't be had.
 	Isolation backends.Isolation
 }
@@ -83,6 +87,9 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	if ttl == 0 {
 		ttl = e.config.DefaultTimeToLive
 	}
+	if opts.CullAfter < 0 {
+		return nil, fmt.Errorf("cull after is %v: use a positive one, 0 for the default, or NoTimeout", opts.CullAfter)
+	}
 	isolation := cmp.Or(opts.Isolation, e.config.Isolation)
 	instance, err := e.backend.Create(ctx, backends.Spec{ID: opts.ID, Env: opts.Env, Isolation: isolation})
 	if err != nil {
@@ -90,7 +97,7 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	}
 	s := &Sandbox{
 		engine: e, id: opts.ID, instance: instance, metadata: opts.Metadata, started: time.Now(),
-		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
+		cull: cmp.Or(opts.CullAfter, e.config.CullAfter), creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	if !opts.Lazy {
@@ -168,7 +175,7 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 	}
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: language, kernelName: name, dir: opts.Dir,
-		turn: semaphore.NewWeighted(1),
+		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull},
 	}
 	if err := c.startKernel(ctx, opts.Env); err != nil {
 		return nil, err
@@ -293,6 +300,7 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 		s.killErr = fmt.Errorf("sandbox: kill %s: %w", s.id, err)
 	}
 	for _, c := range contexts {
+		c.busy() // it is never idle again
 		if err := c.current().Shutdown(ctx); err != nil {
 			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
 		}

@@ -54,6 +54,7 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "Isolation", &c.Isolation, "", readIsolation, "DS_SANDBOX_ISOLATION")
 	resolve(&r, "DefaultTimeout", &c.DefaultTimeout, DefaultTimeout, ParseDuration, also("DS_SANDBOX_TIMEOUT", "SANDBOX_TIMEOUT")...)
 	resolve(&r, "DefaultTimeToLive", &c.DefaultTimeToLive, DefaultTimeToLive, ParseDuration, "DS_SANDBOX_TIME_TO_LIVE")
+	resolve(&r, "CullAfter", &c.CullAfter, NoTimeout, ParseDuration, "DS_SANDBOX_CULL_AFTER")
 	resolve(&r, "StartTimeout", &c.StartTimeout, DefaultStartTimeout, ParseDuration, "DS_SANDBOX_START_TIMEOUT")
 	resolve(&r, "MaxFrame", &c.MaxFrame, DefaultMaxFrame, readSize, "DS_SANDBOX_MAX_FRAME")
 	return c, r.settings, errors.Join(r.errs...)

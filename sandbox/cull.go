@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"context"
+	"time"
+)
+
+// idler ends a context's interpreter when nothing has run in it for a time. The Context's mu guards it.
+type idler struct {
+	after  time.Duration // NoTimeout is never
+	timer  *time.Timer
+	number int  // of the timer that counts
+	culled bool // and not started afresh since
+}
+
+// busy keeps the context from being culled; a timer that has run out already counts no more.
+func (c *Context) busy() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idler.stop()
+}
+
+func (i *idler) stop() {
+	i.number++
+	if i.timer != nil {
+		i.timer.Stop()
+		i.timer = nil
+	}
+}
+
+// idle lets the context be culled when it stays so.
+func (c *Context) idle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idler.stop()
+	if c.idler.after == NoTimeout || c.removed || c.sandbox.life.Err() != nil {
+		return
+	}
+	number := c.idler.number
+	c.idler.timer = time.AfterFunc(c.idler.after, func() { c.cull(number) })
+}
+
+// cull ends the interpreter, unless a run is under way or was since the timer began.
+func (c *Context) cull(number int) {
+	if !c.turn.TryAcquire(1) {
+		return
+	}
+	defer c.turn.Release(1)
+	k := c.current()
+	if k.Conn().Err() != nil { // it died, which is to be told instead
+		return
+	}
+	c.mu.Lock()
+	due := c.idler.number == number
+	if due {
+		c.idler.culled, c.reported = true, false
+	}
+	c.mu.Unlock()
+	if !due {
+		return
+	}
+	logger := c.sandbox.engine.config.Logger
+	logger.Info("cull idle context", "sandbox", c.sandbox.id, "context", c.id)
+	if err := k.Shutdown(context.Background()); err != nil {
+		logger.Warn("cull idle context", "sandbox", c.sandbox.id, "context", c.id, "error", err)
+	}
+}
+
+// reason prefers the end of the sandbox, and then that of the idle context, as the reason of an error.
+func (c *Context) reason(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && c.idler.culled && c.sandbox.life.Err() == nil {
+		return ErrCulled
+	}
+	return c.sandbox.reason(err)
+}
