@@ -15,31 +15,62 @@ import (
 )
 
 // files is a workspace as a backends.FileSystem, over os.Root: whatever names and links say, and whatever is swapped while
-// a call runs, nothing outside is reached.
+// a call runs, nothing outside is reached. An allowed root is another, into which links of the workspace may lead.
 type files struct {
 	dir     string
 	real    string // dir without links
 	root    *os.Root
+	roots   []*files // the allowed ones
 	owners  owners
 	watches watches
 }
 
 var _ backends.FileSystem = (*files)(nil)
 
-func openFiles(dir string) (*files, error) {
-	root, err := os.OpenRoot(dir)
+func openFiles(dir string, roots ...string) (*files, error) {
+	f, err := openTree(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open workspace: %w", err)
 	}
+	for _, dir := range roots {
+		root, err := openTree(dir)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open allowed root: %w", err), f.Close())
+		}
+		f.roots = append(f.roots, root)
+	}
+	return f, nil
+}
+
+func openTree(dir string) (*files, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open workspace: %w", err), root.Close())
+		return nil, err
+	}
+	root, err := os.OpenRoot(real)
+	if err != nil {
+		return nil, err
 	}
 	return &files{dir: dir, real: real, root: root}, nil
 }
 
+// folders are where everything lies, without links.
+func (f *files) folders() []string {
+	folders := []string{f.real}
+	for _, root := range f.roots {
+		folders = append(folders, root.real)
+	}
+	return folders
+}
+
 // Close ends the use of the workspace; later calls fail with backends.ErrDestroyed.
-func (f *files) Close() error { return errors.Join(f.watches.close(), f.root.Close()) }
+func (f *files) Close() error {
+	err := errors.Join(f.watches.close(), f.root.Close())
+	for _, root := range f.roots {
+		err = errors.Join(err, root.Close())
+	}
+	return err
+}
 
 // meanings are what the system's errors are in the interface's words.
 var meanings = []struct{ system, meant error }{
@@ -74,7 +105,7 @@ func told(err error) error {
 
 // folder makes a folder and returns its path outside of os.Root, for a process to start in.
 func (f *files) folder(name string) (string, error) {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +121,7 @@ func (f *files) folder(name string) (string, error) {
 
 // existingFolder is folder for one that must be there.
 func (f *files) existingFolder(name string) (string, error) {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return "", err
 	}
@@ -122,28 +153,38 @@ func (f *files) MakeDir(_ context.Context, name string) error {
 	return err
 }
 
-// both cleans two names of which neither may be the workspace nor the second below the first, and says what leads to them.
-func (f *files) both(act, oldName, newName string) (from, to string, err error) {
-	if from, err = clean(f.dir, oldName); err != nil {
-		return "", "", err
+// entry is one that an act is about, without links on the way to it.
+type entry struct {
+	in   *files
+	name string
+}
+
+// both finds two entries of which neither may be the workspace nor the second below the first. Only the second may be absent.
+func (f *files) both(act, oldName, newName string) (from, to entry, err error) {
+	if from, err = f.entry(act, oldName); err != nil {
+		return from, to, err // before folders are made for it
 	}
-	if to, err = clean(f.dir, newName); err != nil {
-		return "", "", err
+	if to, err = f.entry(act, newName); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return from, to, err
 	}
-	if from == "." || to == "." {
-		return "", "", fmt.Errorf("%w: the workspace itself can't be %s", fs.ErrPermission, act)
-	}
-	if strings.HasPrefix(to, from+"/") {
-		return "", "", fmt.Errorf("%s to %s: %w: the one is in the other", from, to, fs.ErrInvalid)
-	}
-	if from, err = f.place(from); err != nil {
-		return "", "", err // before folders are made for it
-	}
-	if to, err = f.place(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", "", err
+	if strings.HasPrefix(to.path(), from.path()+"/") {
+		return from, to, fmt.Errorf("%s to %s: %w: the one is in the other", oldName, newName, fs.ErrInvalid)
 	}
 	return from, to, nil
 }
+
+func (f *files) entry(act, name string) (e entry, err error) {
+	if e.in, e.name, err = f.at(name, false); err != nil {
+		return e, err
+	}
+	if e.name == "." {
+		return e, fmt.Errorf("%w: the workspace itself can't be %s", fs.ErrPermission, act)
+	}
+	e.name, err = e.in.place(e.name)
+	return e, err
+}
+
+func (e entry) path() string { return path.Join(e.in.real, e.name) }
 
 // Rename moves an entry.
 func (f *files) Rename(_ context.Context, oldName, newName string) error {
@@ -151,14 +192,21 @@ func (f *files) Rename(_ context.Context, oldName, newName string) error {
 	if err != nil {
 		return err
 	}
-	if err := f.parents(to); err != nil {
-		return told(err)
+	if from.in != to.in {
+		return fmt.Errorf("%s to %s: a link leads from the workspace to one of them: copy it and remove the old one: %w", oldName, newName, syscall.EXDEV)
 	}
-	err = f.root.Rename(from, to)
+	return told(from.in.rename(from.name, to.name))
+}
+
+func (f *files) rename(from, to string) error {
+	if err := f.parents(to); err != nil {
+		return err
+	}
+	err := f.root.Rename(from, to)
 	if errors.Is(err, fs.ErrExist) { // what os says of any folder that is in the way
 		err = f.replaceFolder(from, to)
 	}
-	return told(err)
+	return err
 }
 
 // replaceFolder moves a folder to where an empty one is.
@@ -178,7 +226,7 @@ func (f *files) replaceFolder(from, to string) error {
 
 // Remove removes an entry and all below it.
 func (f *files) Remove(ctx context.Context, name string) error {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, false)
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 
 // Open opens a regular file, or a part of it.
 func (f *files) Open(_ context.Context, name string, opts *backends.OpenOptions) (io.ReadCloser, error) {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (f *files) Write(ctx context.Context, name string, r io.Reader, opts *backe
 	if err := archive.CheckMetadata(o.Metadata); err != nil {
 		return 0, err
 	}
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return 0, err
 	}
@@ -106,7 +106,7 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) 
 	}
 	info, err := f.root.Lstat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if name, err = f.resolve(name, true); err != nil {
+		if name, err = f.within(name, true); err != nil {
 			return 0, err
 		}
 		info, err = f.root.Lstat(name)
@@ -125,33 +125,25 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) 
 	if err := f.parents(name); err != nil {
 		return 0, told(err)
 	}
-	temporary := path.Join(path.Dir(name), archive.TemporaryName(err == nil))
-	n, err := f.make(temporary, o, fill)
+	staged, err := archive.Stage(f.root, path.Dir(name), err == nil)
+	if err != nil {
+		return 0, told(err)
+	}
+	defer staged.Discard()
+	n, err := fill(staged.File)
+	if err == nil && len(o.Metadata) > 0 {
+		err = archive.SetMetadata(staged.File, o.Metadata)
+	}
 	if err == nil {
-		err = f.root.Rename(temporary, name)
+		err = staged.Chmod(o.Mode.Perm()) // whatever the host's umask
+	}
+	if err == nil {
+		err = staged.Commit(name)
 	}
 	if err != nil {
-		_ = f.root.Remove(temporary)
 		return 0, told(err)
 	}
 	return n, nil
-}
-
-func (f *files) make(name string, o backends.WriteOptions, fill func(*os.File) (int64, error)) (n int64, err error) {
-	file, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if n, err = fill(file); err != nil {
-		return n, err
-	}
-	if len(o.Metadata) > 0 {
-		if err := archive.SetMetadata(file, o.Metadata); err != nil {
-			return n, err
-		}
-	}
-	return n, file.Chmod(o.Mode.Perm()) // whatever the host's umask
 }
 
 // contextReader ends reading when its context does.
@@ -173,31 +165,31 @@ func (f *files) Copy(ctx context.Context, oldName, newName string) error {
 	if err != nil || from == to {
 		return err
 	}
-	info, err := f.root.Lstat(from)
+	info, err := from.in.root.Lstat(from.name)
 	if err != nil {
 		return told(err)
 	}
 	switch {
 	case info.IsDir():
-		return f.copyTree(ctx, from, to)
+		return copyTree(ctx, from, to)
 	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := f.root.Readlink(from)
+		target, err := from.in.root.Readlink(from.name)
 		if err == nil {
-			err = f.parents(to)
+			err = to.in.parents(to.name)
 		}
 		if err == nil {
-			err = f.root.Symlink(target, to)
+			err = to.in.root.Symlink(target, to.name)
 		}
 		return told(err)
 	}
-	return f.copyFile(ctx, from, to)
+	return copyContents(ctx, from, to)
 }
 
 // copyPiece is how much is copied before the context is looked at, bytes. Within a piece the system copies by itself.
 const copyPiece = 64 << 20
 
-func (f *files) copyFile(ctx context.Context, from, to string) error {
-	source, err := f.openRegular(from)
+func copyContents(ctx context.Context, from, to entry) error {
+	source, err := from.in.openRegular(from.name)
 	if err != nil {
 		return err
 	}
@@ -210,7 +202,7 @@ func (f *files) copyFile(ctx context.Context, from, to string) error {
 	if err != nil {
 		return told(err)
 	}
-	_, err = f.write(to, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File) (total int64, err error) {
+	_, err = to.in.write(to.name, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File) (total int64, err error) {
 		for err == nil {
 			if ctx.Err() != nil {
 				return total, context.Cause(ctx)
@@ -228,15 +220,15 @@ func (f *files) copyFile(ctx context.Context, from, to string) error {
 }
 
 // copyTree copies a folder by way of a stream, so that there is one place that walks and one that makes.
-func (f *files) copyTree(ctx context.Context, from, to string) error {
+func copyTree(ctx context.Context, from, to entry) error {
 	r, w := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
-		err := archive.Pack(ctx, f.root, from, w, nil)
+		err := archive.Pack(ctx, from.in.root, from.name, w, nil)
 		_ = w.CloseWithError(err) // nil is io.EOF
 		packed <- err
 	}()
-	err := f.unpack(ctx, to, r)
+	err := to.in.unpack(ctx, to.name, r)
 	_ = r.CloseWithError(err) // ends the packer
 	if packErr := <-packed; packErr != nil && err == nil {
 		err = packErr

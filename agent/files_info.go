@@ -19,24 +19,24 @@ import (
 
 // Stat describes an entry without following a last link.
 func (f *files) Stat(_ context.Context, name string) (backends.FileInfo, error) {
-	name, err := clean(f.dir, name)
+	full, err := f.clean(name)
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
-	return f.describe(name)
+	f, name, err = f.lead(full, false)
+	if err != nil {
+		return backends.FileInfo{}, err
+	}
+	return f.describe(name, full)
 }
 
-func (f *files) describe(name string) (backends.FileInfo, error) {
-	at := name // where that is, without links on the way
-	err := f.inside(name, false, func(name string) (err error) {
-		at = name
-		_, err = f.root.Lstat(name)
-		return err
-	})
+// describe is Stat of a name here; full is its path in the workspace.
+func (f *files) describe(name, full string) (backends.FileInfo, error) {
+	name, err := f.place(name)
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
-	info, err := f.info(f.root, at, name)
+	info, err := f.info(f.root, name, full)
 	return info, told(err)
 }
 
@@ -76,7 +76,7 @@ func metadataOf(dir *os.Root, name string) map[string]string {
 
 // SetMetadata replaces an entry's user metadata.
 func (f *files) SetMetadata(_ context.Context, name string, metadata map[string]string) error {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return err
 	}
@@ -168,12 +168,16 @@ const maxListed = 100_000
 
 // List lists a folder, and what is below it as deep as depth says.
 func (f *files) List(ctx context.Context, name string, depth int) ([]backends.FileInfo, error) {
-	name, err := clean(f.dir, name)
+	if depth < 0 {
+		return nil, fmt.Errorf("%w: depth %d", fs.ErrInvalid, depth)
+	}
+	full, err := f.clean(name)
 	if err != nil {
 		return nil, err
 	}
-	if depth < 0 {
-		return nil, fmt.Errorf("%w: depth %d", fs.ErrInvalid, depth)
+	f, name, err = f.lead(full, true)
+	if err != nil {
+		return nil, err
 	}
 	var dir *os.Root
 	err = f.inside(name, true, func(name string) (err error) {
@@ -185,7 +189,7 @@ func (f *files) List(ctx context.Context, name string, depth int) ([]backends.Fi
 	}
 	defer func() { _ = dir.Close() }()
 	l := &lister{files: f, ctx: ctx}
-	if err := l.folder(dir, name, max(1, depth)); err != nil {
+	if err := l.folder(dir, full, max(1, depth)); err != nil {
 		return nil, told(err)
 	}
 	return l.infos, nil

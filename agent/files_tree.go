@@ -10,7 +10,7 @@ import (
 
 // Export writes a folder's contents, or one file, as a tar stream.
 func (f *files) Export(ctx context.Context, name string, w io.Writer) error {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return err
 	}
@@ -24,7 +24,7 @@ func (f *files) Export(ctx context.Context, name string, w io.Writer) error {
 		return err
 	}
 	if info, err := f.root.Lstat(at); err == nil && info.Mode()&os.ModeSymlink != 0 {
-		if at, err = f.resolve(at, true); err != nil {
+		if at, err = f.within(at, true); err != nil {
 			return told(err)
 		}
 	}
@@ -33,7 +33,7 @@ func (f *files) Export(ctx context.Context, name string, w io.Writer) error {
 
 // Import makes what a tar stream holds.
 func (f *files) Import(ctx context.Context, name string, r io.Reader) error {
-	name, err := clean(f.dir, name)
+	f, name, err := f.at(name, true)
 	if err != nil {
 		return err
 	}

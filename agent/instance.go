@@ -18,7 +18,9 @@ import (
 type Place struct {
 	ID        string             // ^[a-z0-9]+$
 	Mark      string             // unique for ever; carried by every process in its environment, see KillMarked
-	Workspace string             // the workspace
+	Workspace string             // the workspace, or a link to it
+	Roots     []string           // folders outside into which links of the workspace may lead
+	Home      string             // of the code, made when absent; the workspace when empty
 	Private   string             // its environment, caches and temporary files, beside the workspace
 	Runtime   string             // its sockets and connection files; a short path
 	Env       map[string]string  // of every process
@@ -49,13 +51,18 @@ type Instance struct {
 
 // Open makes the sandbox's own environment in its place. Nothing is started before it is needed.
 func (a *Agent) Open(place Place) (*Instance, error) {
-	files, err := openFiles(place.Workspace)
+	files, err := openFiles(place.Workspace, place.Roots...)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	env, err := makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(place.Private, "tmp"), 0o700)
+	}
+	if place.Home == "" {
+		place.Home = place.Workspace
+	} else if err == nil {
+		err = os.MkdirAll(place.Home, 0o700)
 	}
 	if err == nil {
 		err = copyFontCache(a.config.Python.FontCache, filepath.Join(place.Private, "matplotlib"))
@@ -67,7 +74,7 @@ func (a *Agent) Open(place Place) (*Instance, error) {
 		agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool), commands: make(map[*command]bool),
 	}
 	if place.Isolation == backends.IsolationFiles {
-		in.bounds = a.newBounds(place)
+		in.bounds = a.newBounds(place, files.folders()...)
 	}
 	return in, nil
 }
@@ -105,7 +112,7 @@ func (in *Instance) environment(python *overlay, extra ...map[string]string) map
 	}
 	env := map[string]string{
 		"PATH": python.bin + ":" + filepath.Dir(python.shared) + ":" + path,
-		"HOME": in.place.Workspace,
+		"HOME": in.place.Home,
 		"LANG": "C.UTF-8",
 		"TERM": "xterm-256color",
 

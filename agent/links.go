@@ -11,11 +11,38 @@ import (
 )
 
 // os.Root takes every link with an absolute target to lead out of it. Code that runs in the workspace makes such links to
-// its own files, and these lead nowhere else: they are resolved here. What comes out is only another name, which is
-// used through os.Root again, so a mistake or a race here can't lead out.
+// its own files, and these lead nowhere else; others lead into allowed roots. They are resolved here. What comes out is only another
+// name in one of these folders, which is used through its os.Root again, so a mistake or a race here can't lead out.
 
 // maxLinks bounds the links on one way, as the system does.
 const maxLinks = 40
+
+// at cleans a name and says in which folder it lies and under which name: in the workspace, unless links on the way, or one in the
+// last place if last, lead into an allowed root.
+func (f *files) at(name string, last bool) (*files, string, error) {
+	name, err := f.clean(name)
+	if err != nil {
+		return nil, "", err
+	}
+	return f.lead(name, last)
+}
+
+func (f *files) clean(name string) (string, error) { return clean(name, f.dir, f.real) }
+
+// lead is at for a clean name.
+func (f *files) lead(name string, last bool) (*files, string, error) {
+	if len(f.roots) == 0 {
+		return f, name, nil
+	}
+	look := f.root.Lstat
+	if last {
+		look = f.root.Stat
+	}
+	if _, err := look(name); !errors.Is(told(err), backends.ErrOutside) {
+		return f, name, nil // the act itself says what is wrong
+	}
+	return f.resolve(name, last)
+}
 
 // inside does something with a name, and when that seems to lead out, with what its links come to. last says whether a link
 // in the last place counts.
@@ -24,7 +51,7 @@ func (f *files) inside(name string, last bool, do func(name string) error) error
 	if !errors.Is(err, backends.ErrOutside) {
 		return err
 	}
-	resolved, err := f.resolve(name, last)
+	resolved, err := f.within(name, last)
 	if err != nil {
 		return err
 	}
@@ -43,9 +70,19 @@ func (f *files) place(name string) (string, error) {
 	return at, err
 }
 
-// resolve follows the links in name.
-func (f *files) resolve(name string, last bool) (string, error) {
-	at, links := ".", 0
+// within is resolve for what must come to this very folder.
+func (f *files) within(name string, last bool) (string, error) {
+	in, resolved, err := f.resolve(name, last)
+	if err == nil && in != f { // the name has come to lead there since at looked
+		err = backends.ErrOutside
+	}
+	return resolved, err
+}
+
+// resolve follows the links in name, into allowed roots too. Of folders outside nothing is read: a way through them counts
+// by its name alone.
+func (f *files) resolve(name string, last bool) (*files, string, error) {
+	in, at, links := f, ".", 0 // in is nil outside, and at is absolute then
 	for rest := strings.Split(name, "/"); len(rest) > 0; {
 		element := rest[0]
 		rest = rest[1:]
@@ -53,39 +90,59 @@ func (f *files) resolve(name string, last bool) (string, error) {
 		case "", ".":
 			continue
 		case "..":
-			if at == "." {
-				return "", backends.ErrOutside
+			if in != nil && at == "." {
+				in, at = nil, in.real
 			}
 			at = path.Dir(at)
 			continue
 		}
 		next := path.Join(at, element)
-		target, err := f.root.Readlink(next)
+		if in == nil {
+			in, at = f.enter(next)
+			continue
+		}
+		target, err := in.root.Readlink(next)
 		if err != nil || len(rest) == 0 && !last {
 			at = next // no link, or nothing there
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", fmt.Errorf("%s: %w", name, syscall.ELOOP)
+			return nil, "", fmt.Errorf("%s: %w", name, syscall.ELOOP)
 		}
 		if path.IsAbs(target) {
-			below, ok := f.below(target)
-			if !ok {
-				return "", backends.ErrOutside
-			}
-			at, target = ".", below
+			in, at = nil, "/"
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return at, nil
+	if in == nil {
+		return nil, "", outside(name, at)
+	}
+	return in, at, nil
 }
 
-// below returns what of an absolute path lies in the workspace.
-func (f *files) below(target string) (string, bool) {
-	for _, dir := range []string{f.dir, f.real} {
-		if rest, ok := strings.CutPrefix(target, dir); ok && (rest == "" || rest[0] == '/') {
-			return rest, true
+// enter says which folder begins at an absolute path.
+func (f *files) enter(dir string) (in *files, at string) {
+	if dir == f.dir || dir == f.real {
+		return f, "."
+	}
+	for _, root := range f.roots {
+		if dir == root.dir || dir == root.real {
+			return root, "."
 		}
 	}
-	return "", false
+	return nil, dir
+}
+
+// maxShown is how much of a path an error shows, bytes: code makes links as long as it likes.
+const maxShown = 200
+
+// outside says what to do about a name that links lead out.
+func outside(name, to string) error {
+	if len(name) > maxShown {
+		name = name[:maxShown] + "..."
+	}
+	if len(to) > maxShown {
+		to = to[:maxShown] + "..."
+	}
+	return fmt.Errorf("%w, or name in AllowedRoots the folder that it is to lead into (%q leads to %q)", backends.ErrOutside, name, to)
 }

@@ -17,8 +17,8 @@ const maxName = 4096
 // homeAlias is the workspace's name in container sandboxes, taken here too so that code moves between them.
 const homeAlias = "/home/user"
 
-// clean returns name relative to the workspace, with slashes; "." is the workspace itself.
-func clean(workspace, name string) (string, error) {
+// clean returns name relative to the workspace, with slashes; "." is the workspace itself. The workspace has these paths.
+func clean(name string, workspace ...string) (string, error) {
 	if len(name) > maxName || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
 		return "", backends.ErrInvalidName
 	}
@@ -27,7 +27,7 @@ func clean(workspace, name string) (string, error) {
 			return "", backends.ErrInvalidName
 		}
 	}
-	for _, root := range []string{workspace, homeAlias} {
+	for _, root := range append(workspace, homeAlias) {
 		if rest, ok := strings.CutPrefix(name, root); ok && (rest == "" || rest[0] == '/') {
 			name = rest
 			break

@@ -29,7 +29,7 @@ func RemoveAll(ctx context.Context, root *os.Root, name string) error {
 	if statErr != nil || !info.IsDir() {
 		return err
 	}
-	top, err := openFolder(root, name)
+	top, err := openFolder(root, name, info)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (r *remover) one(ctx context.Context, dir *os.Root, at, name string, depth 
 		_ = dir.Chmod(name, 0o700) // its entry for the parent is written
 		return r.top.Rename(path.Join(at, name), archive.TemporaryName(false))
 	}
-	sub, err := openFolder(dir, name)
+	sub, err := openFolder(dir, name, info)
 	if err != nil {
 		return err
 	}
@@ -102,13 +102,28 @@ func (r *remover) one(ctx context.Context, dir *os.Root, at, name string, depth 
 	return dir.Remove(name)
 }
 
-// openFolder opens a folder although it may have no permissions.
-func openFolder(dir *os.Root, name string) (*os.Root, error) {
+// openFolder opens the folder that was seen under a name, although it may have no permissions.
+func openFolder(dir *os.Root, name string, seen fs.FileInfo) (*os.Root, error) {
 	sub, err := dir.OpenRoot(name)
 	if errors.Is(err, fs.ErrPermission) && dir.Chmod(name, 0o700) == nil {
 		sub, err = dir.OpenRoot(name)
 	}
-	return sub, err
+	if err != nil {
+		return nil, err
+	}
+	// The name may have become a link to a folder beside it, which is not to be emptied.
+	now, err := sub.Stat(".")
+	if errors.Is(err, fs.ErrPermission) && dir.Chmod(name, 0o700) == nil {
+		now, err = sub.Stat(".")
+	}
+	if err == nil && !os.SameFile(seen, now) {
+		err = fmt.Errorf("%s: it was replaced meanwhile", name)
+	}
+	if err != nil {
+		_ = sub.Close()
+		return nil, err
+	}
+	return sub, nil
 }
 
 // firstNames reads some of the names in a folder.

@@ -12,11 +12,14 @@ import (
 
 // Watch watches a folder; see watch_linux.go for how.
 func (f *files) Watch(ctx context.Context, name string, opts *backends.WatchOptions) (backends.Watch, error) {
-	name, err := clean(f.dir, name)
+	full, err := f.clean(name)
 	if err != nil {
 		return nil, err
 	}
-	if name, err = f.resolve(name, true); err != nil {
+	if f, name, err = f.lead(full, true); err != nil {
+		return nil, err
+	}
+	if name, err = f.within(name, true); err != nil {
 		return nil, err
 	}
 	dir, err := openDir(f.root, name)
@@ -32,7 +35,7 @@ func (f *files) Watch(ctx context.Context, name string, opts *backends.WatchOpti
 	if opts != nil {
 		o = *opts
 	}
-	return startWatch(ctx, f, name, info, o)
+	return startWatch(ctx, f, name, full, info, o)
 }
 
 // openDir opens a folder to read what it holds.

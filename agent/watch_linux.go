@@ -26,6 +26,7 @@ import (
 type watch struct {
 	files   *files
 	name    string      // of the watched folder, without links
+	full    string      // its path in the workspace
 	self    fs.FileInfo // the watched folder, so that another in its place is not taken for it
 	options backends.WatchOptions
 	inotify *os.File
@@ -46,7 +47,9 @@ const watchMask = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_DELETE | unix.IN_MOV
 // errGone ends a watch whose own folder is no more where it was.
 var errGone = fmt.Errorf("the watched folder was removed or moved: %w", fs.ErrNotExist)
 
-func startWatch(ctx context.Context, f *files, name string, self fs.FileInfo, options backends.WatchOptions) (backends.Watch, error) {
+func startWatch(
+	ctx context.Context, f *files, name, full string, self fs.FileInfo, options backends.WatchOptions,
+) (backends.Watch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if errors.Is(err, unix.EMFILE) {
 		return nil, fmt.Errorf("%w: %w: this user's programs hold as many watches, or this program as many files, as they may: "+
@@ -56,7 +59,7 @@ func startWatch(ctx context.Context, f *files, name string, self fs.FileInfo, op
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	w := &watch{
-		files: f, name: name, self: self, options: options, inotify: os.NewFile(uintptr(fd), "inotify"),
+		files: f, name: name, full: full, self: self, options: options, inotify: os.NewFile(uintptr(fd), "inotify"),
 		done: make(chan struct{}), ours: make(map[uint32]string),
 	}
 	w.life, w.stop = context.WithCancel(context.Background())
@@ -81,7 +84,7 @@ func (w *watch) Next(ctx context.Context) (backends.FileEvent, error) {
 	if w.options.Entry {
 		switch event.Op {
 		case backends.WatchCreate, backends.WatchWrite, backends.WatchChmod:
-			if info, err := w.files.describe(path.Join(w.name, event.Name)); err == nil {
+			if info, err := w.files.describe(path.Join(w.name, event.Name), path.Join(w.full, event.Name)); err == nil {
 				event.Entry = &info
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // watch is for Linux: other systems watch paths and follow links on them, or have no watch of folders at all.
 type watch struct{}
 
-func startWatch(context.Context, *files, string, fs.FileInfo, backends.WatchOptions) (backends.Watch, error) {
+func startWatch(context.Context, *files, string, string, fs.FileInfo, backends.WatchOptions) (backends.Watch, error) {
 	return nil, fmt.Errorf("watch on %s: %w", runtime.GOOS, backends.ErrUnsupported)
 }
 

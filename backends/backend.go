@@ -25,6 +25,12 @@ type Spec struct {
 	Env map[string]string // environment of every process, on top of the backend's minimal one
 	// Isolation is Backend.Isolation's when empty. Create fails with ErrUnsupported for one that can't be had here.
 	Isolation Isolation
+	// WorkspacePath is a folder of the user's own, absolute, that the workspace is a link to: Destroy removes only the link. A new
+	// folder of the instance's own when empty. It may neither lie in the folders of the backend nor hold them.
+	WorkspacePath string
+	// AllowedRoots are folders outside of the workspace, absolute, into which its links may lead, to read and to write; the
+	// same holds of them as of WorkspacePath.
+	AllowedRoots []string
 }
 
 // Instance is the place a sandbox owns: a folder, a container, a pod.

@@ -25,6 +25,8 @@ type Sandbox struct {
 	metadata map[string]string
 	started  time.Time
 	cull     time.Duration       // see Options.CullAfter
+	link     string              // what the workspace is a link to
+	roots    []string            // into which its links may lead
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
@@ -53,6 +55,12 @@ type Options struct {
 	CullAfter time.Duration
 	// Isolation keeps the code from the rest of the machine; Config.Isolation. It is an error where it can't be had.
 	Isolation backends.Isolation
+	// WorkspacePath makes the workspace a link to this folder of yours, an absolute path: code works in it directly, and Kill removes
+	// the link alone. A new folder, removed by Kill. It may neither lie in Config.WorkspaceBaseDir nor hold it.
+	WorkspacePath string
+	// AllowedRoots are folders, absolute paths, into which links in the workspace may lead, to read and to write; others
+	// lead nowhere. None.
+	AllowedRoots []string
 }
 
 // Info describes a sandbox.
@@ -64,6 +72,9 @@ type Info struct {
 	StartedAt time.Time          `json:"started_at"`
 	ExpiresAt time.Time          `json:"expires_at"` // zero when it lives until it is killed
 	Metadata  map[string]string  `json:"metadata,omitempty"`
+	// WorkspacePath is what the workspace is a link to; see Options.
+	WorkspacePath string   `json:"workspace_path,omitempty"`
+	AllowedRoots  []string `json:"allowed_roots,omitempty"`
 }
 
 // Create makes a sandbox with a workspace and a ready Python context on the default engine, see Default.
@@ -91,13 +102,16 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 		return nil, fmt.Errorf("cull after is %v: use a positive one, 0 for the default, or NoTimeout", opts.CullAfter)
 	}
 	isolation := cmp.Or(opts.Isolation, e.config.Isolation)
-	instance, err := e.backend.Create(ctx, backends.Spec{ID: opts.ID, Env: opts.Env, Isolation: isolation})
+	instance, err := e.backend.Create(ctx, backends.Spec{
+		ID: opts.ID, Env: opts.Env, Isolation: isolation, WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots,
+	})
 	if err != nil {
 		return nil, err
 	}
 	s := &Sandbox{
 		engine: e, id: opts.ID, instance: instance, metadata: opts.Metadata, started: time.Now(),
-		cull: cmp.Or(opts.CullAfter, e.config.CullAfter), creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
+		cull: cmp.Or(opts.CullAfter, e.config.CullAfter), link: opts.WorkspacePath, roots: slices.Clone(opts.AllowedRoots),
+		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	if !opts.Lazy {
@@ -119,7 +133,7 @@ func (s *Sandbox) Info() Info {
 	defer s.mu.Unlock()
 	return Info{
 		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(), StartedAt: s.started,
-		ExpiresAt: s.expires, Metadata: s.metadata,
+		ExpiresAt: s.expires, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
 	}
 }
 

@@ -163,17 +163,11 @@ func (u *unpacker) folder(name string, header *tar.Header) error {
 	return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
 }
 
-// file stores a file: under its own name when that is free, else beside it first.
+// file stores a file: under its own name when that is free, else to take the place of what is there.
 func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents io.Reader) error {
-	const create = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	at := name
-	f, err := dir.OpenFile(at, create, 0o600)
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		if info, err := dir.Lstat(name); err == nil && info.IsDir() {
-			return backends.ErrIsDir
-		}
-		at = TemporaryName(true)
-		f, err = dir.OpenFile(at, create, 0o600)
+		return u.replaceFile(dir, name, header, contents)
 	}
 	if err != nil {
 		return err
@@ -182,13 +176,25 @@ func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents 
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err == nil && at != name {
-		err = dir.Rename(at, name)
-	}
 	if err != nil {
-		_ = dir.Remove(at)
+		_ = dir.Remove(name)
 	}
 	return err
+}
+
+func (u *unpacker) replaceFile(dir *os.Root, name string, header *tar.Header, contents io.Reader) error {
+	if info, err := dir.Lstat(name); err == nil && info.IsDir() {
+		return backends.ErrIsDir
+	}
+	staged, err := Stage(dir, ".", true)
+	if err != nil {
+		return err
+	}
+	defer staged.Discard()
+	if err := u.fill(staged.File, header, contents); err != nil {
+		return err
+	}
+	return staged.Commit(name)
 }
 
 func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) error {

@@ -36,13 +36,17 @@ func (in *instance) make(spec backends.Spec) (err error) {
 	if err != nil {
 		return err
 	}
+	workspace, roots, err := in.backend.userFolders(spec)
+	if err != nil {
+		return err
+	}
 	if err := in.makeFolder(privateName(in.id)); err != nil {
 		return err
 	}
 	n := note{Base: base.dir, Mark: uuid.NewString()}
 	in.owner, err = hold(base.root, filepath.Join(privateName(in.id), ownerName), n)
 	if err == nil {
-		err = in.makeFolder(workspaceName(in.id))
+		err = in.makeWorkspace(workspace)
 	}
 	if err != nil { // what has the workspace's name is a stranger's, and not to be removed
 		in.giveUp()
@@ -57,10 +61,27 @@ func (in *instance) make(spec backends.Spec) (err error) {
 	if err != nil {
 		return err
 	}
-	in.Instance, err = in.backend.agent.Open(agent.Place{
-		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime, Isolation: isolation,
+	place := agent.Place{
+		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime, Isolation: isolation, Roots: roots,
 		Workspace: filepath.Join(base.dir, workspaceName(in.id)), Private: filepath.Join(base.dir, privateName(in.id)),
-	})
+	}
+	if workspace != "" {
+		place.Home = filepath.Join(place.Private, "home")
+	}
+	in.Instance, err = in.backend.agent.Open(place)
+	return err
+}
+
+// makeWorkspace makes the workspace: a link to a folder of the user's, or a folder when that is "".
+func (in *instance) makeWorkspace(target string) error {
+	name := workspaceName(in.id)
+	if target == "" {
+		return in.makeFolder(name)
+	}
+	err := in.backend.base.root.Symlink(target, name)
+	if errors.Is(err, os.ErrExist) {
+		return in.taken(name)
+	}
 	return err
 }
 

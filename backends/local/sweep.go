@@ -78,7 +78,7 @@ func sweepSandbox(ctx context.Context, b *base, id string) error {
 		return nil
 	}
 	defer func() { _ = lock.Close() }()
-	if info, err := b.root.Lstat(workspaceName(id)); err == nil && !ours(info) {
+	if info, err := b.root.Lstat(workspaceName(id)); err == nil && ownerOf(info) != os.Geteuid() {
 		return nil
 	}
 	if err := agent.KillMarked(n.Mark); err != nil {
