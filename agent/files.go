@@ -178,7 +178,7 @@ func (f *files) entry(act, name string) (e entry, err error) {
 		return e, err
 	}
 	if e.name == "." {
-		return e, fmt.Errorf("%w: the workspace itself can't be %s", fs.ErrPermission, act)
+		return e, fmt.Errorf("%w: neither the workspace itself nor an allowed root can be %s", fs.ErrPermission, act)
 	}
 	e.name, err = e.in.place(e.name)
 	return e, err

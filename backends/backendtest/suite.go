@@ -21,6 +21,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
+	t.Run("links", func(t *testing.T) { testLinks(t, open) })
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
@@ -30,12 +31,18 @@ func Run(t *testing.T, open Open) {
 // with runs a test on an instance of its own.
 func with(t *testing.T, open Open, name string, test func(t *testing.T, ctx context.Context, in backends.Instance)) {
 	t.Helper()
+	withSpec(t, open, name, backends.Spec{Env: map[string]string{"FROM_SPEC": "spec", "BOTH": "spec"}}, test)
+}
+
+func withSpec(t *testing.T, open Open, name string, spec backends.Spec, test func(t *testing.T, ctx context.Context, in backends.Instance)) {
+	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		b := open(t)
 		defer func() { require.NoError(t, b.Close()) }()
-		in, err := b.Create(ctx, backends.Spec{ID: "suite", Env: map[string]string{"FROM_SPEC": "spec", "BOTH": "spec"}})
+		spec.ID = "suite"
+		in, err := b.Create(ctx, spec)
 		require.NoError(t, err)
 		test(t, ctx, in)
 		require.NoError(t, in.Destroy(ctx))
