@@ -4,5 +4,5 @@
 // zeros to the size that was announced, one that grows is cut there. Nothing is ever written outside of the root given.
 // Memory stays flat whatever the size; one folder may hold a million entries.
 //
-// Start at [Pack] and [Unpack].
+// Start at [Pack] and [Unpack]; [Stage] is for a single file.
 package archive

@@ -266,17 +266,20 @@ func testAllowedRoots(t *testing.T, open Open) {
 		c := startKernel(t, ctx, in, backends.KernelConfig{Dir: "relative"})
 		require.Equal(t, "B\n", c.run("print(open('b').read())"), "a working directory in a root")
 		if in.Isolation() == backends.IsolationFiles {
-			require.Empty(t, c.run(refused+fmt.Sprintf("refused(open, %q); refused(open, %q, 'w')", filepath.Join(ws, "out/secret"), filepath.Join(other, "new"))))
+			secret, made := filepath.Join(ws, "out/secret"), filepath.Join(other, "new")
+			require.Empty(t, c.run(refused+fmt.Sprintf("refused(open, %q); refused(open, %q, 'w')", secret, made)))
 		}
 	})
-	withSpec(t, open, "WithoutThemAllAreRefused", backends.Spec{WorkspacePath: ws}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+	spec = backends.Spec{WorkspacePath: ws}
+	withSpec(t, open, "WithoutThemAllAreRefused", spec, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		require.Equal(t, "own", read(t, ctx, in.Files(), "own"))
 		for _, name := range []string{"absolute/set/a", "relative/a", "file", "up/data/set/a"} {
 			_, err := in.Files().Open(ctx, name, nil)
 			require.ErrorIs(t, err, backends.ErrOutside, name)
 		}
 	})
-	withSpec(t, open, "InAWorkspaceOfItsOwn", backends.Spec{AllowedRoots: []string{data}}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+	spec = backends.Spec{AllowedRoots: []string{data}}
+	withSpec(t, open, "InAWorkspaceOfItsOwn", spec, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		require.Empty(t, sh(t, ctx, in, "ln -s "+data+" data"))
 		require.Equal(t, "B", read(t, ctx, in.Files(), "data/set/b"))
 		require.NoError(t, in.Destroy(ctx))

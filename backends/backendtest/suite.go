@@ -28,13 +28,16 @@ func Run(t *testing.T, open Open) {
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
 }
 
+// testOf is a test of one instance.
+type testOf func(t *testing.T, ctx context.Context, in backends.Instance)
+
 // with runs a test on an instance of its own.
-func with(t *testing.T, open Open, name string, test func(t *testing.T, ctx context.Context, in backends.Instance)) {
+func with(t *testing.T, open Open, name string, test testOf) {
 	t.Helper()
 	withSpec(t, open, name, backends.Spec{Env: map[string]string{"FROM_SPEC": "spec", "BOTH": "spec"}}, test)
 }
 
-func withSpec(t *testing.T, open Open, name string, spec backends.Spec, test func(t *testing.T, ctx context.Context, in backends.Instance)) {
+func withSpec(t *testing.T, open Open, name string, spec backends.Spec, test testOf) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -59,6 +59,9 @@ func TestRunPrintsAndExits(t *testing.T) {
 			out: "a,b\n1,2\n\na,b\n1,2\n\ndeep\n",
 		},
 		"files stay inside": {args: []string{"-c", "1", "--file", data + "=../x"}, code: exitFailed, err: "leads out of the workspace"},
+		"one's own folder": {
+			args: []string{"-c", "open('by code', 'w').close(); open('data.csv').read(1)", "--workspace", dir}, out: "'a'\n",
+		},
 		"working directory": {args: []string{"-c", "import os; os.path.basename(os.getcwd())", "--cwd", "a/b"}, out: "'b'\n"},
 		"kernel":            {args: []string{"-c", "1", "--kernel", "Python3"}, out: "1\n"},
 		"unknown kernel":    {args: []string{"-c", "1", "--kernel", "fortran77"}, code: exitFailed, err: `kernel "fortran77" not found; installed kernels: `},

@@ -25,6 +25,8 @@ type sessionOptions struct {
 	kernel    string
 	lazy      bool // no kernel is needed
 	isolation string
+	workspace string
+	roots     []string
 
 	environment map[string]string // env, checked
 	uploads     []upload          // files, checked
@@ -43,6 +45,8 @@ func (o *sessionOptions) placeFlags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
+	flags.StringVar(&o.workspace, "workspace", "", "work in this folder of yours rather than in a new one; it stays")
+	flags.StringArrayVar(&o.roots, "allow-root", nil, "a folder into which links in the workspace may lead; repeatable")
 	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: files or none (default files where it can be had)")
 }
 
@@ -52,6 +56,16 @@ func (o *sessionOptions) check() error {
 	case "", backends.IsolationNone, backends.IsolationFiles:
 	default:
 		return usagef("--isolation: %q: use files or none", o.isolation)
+	}
+	if o.workspace != "" {
+		if err := wholeFolder("--workspace", &o.workspace); err != nil {
+			return err
+		}
+	}
+	for i := range o.roots {
+		if err := wholeFolder("--allow-root", &o.roots[i]); err != nil {
+			return err
+		}
 	}
 	o.environment = make(map[string]string)
 	for _, item := range o.env {
@@ -83,6 +97,21 @@ func (o *sessionOptions) check() error {
 	return nil
 }
 
+// wholeFolder makes the path of a folder absolute.
+func wholeFolder(flag string, dir *string) error {
+	info, err := os.Stat(*dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s: %w", *dir, backends.ErrNotDir)
+	}
+	if err == nil {
+		*dir, err = filepath.Abs(*dir)
+	}
+	if err != nil {
+		return usagef("%s: %w", flag, err)
+	}
+	return nil
+}
+
 // session is an engine with one sandbox and the context that code runs in.
 type session struct {
 	engine   *sandbox.Engine
@@ -105,6 +134,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 	}()
 	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{
 		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Lazy: o.lazy, Isolation: backends.Isolation(o.isolation),
+		WorkspacePath: o.workspace, AllowedRoots: o.roots,
 	})
 	if err != nil {
 		return nil, err
