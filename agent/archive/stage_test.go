@@ -16,10 +16,12 @@ import (
 // stage puts text into a file that is not committed yet.
 func stage(t *testing.T, dir, text string) *archive.Staged {
 	t.Helper()
+	_, err := os.Lstat(filepath.Join(dir, "f"))
+	replaces := err == nil
 	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = root.Close() })
-	staged, err := archive.Stage(root, ".")
+	staged, err := archive.Stage(root, ".", replaces)
 	require.NoError(t, err)
 	_, err = staged.WriteString(text)
 	require.NoError(t, err)
