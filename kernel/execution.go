@@ -34,6 +34,8 @@ func (*Truncated) MsgType() string { return "ds_sandbox_truncated" }
 // ExecuteOptions of Conn.Execute.
 type ExecuteOptions struct {
 	Metadata messaging.MIMEBundle // of the execute_request
+	// Protocol makes events of the kernel's statuses and of its reply too.
+	Protocol bool
 	// OnStarted is called once when the kernel begins with the run, on the connection's own goroutine: it must
 	// not block and not call the Execution.
 	OnStarted func()
@@ -49,6 +51,7 @@ type Execution struct {
 	id      string
 	request *messaging.ExecuteRequest
 	onStart func()      // may be nil
+	entire  bool        // statuses and the reply are events too
 	unwatch func() bool // stops watching ctx
 
 	done chan struct{} // closed when the run is over
@@ -99,7 +102,7 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
 	e := &Execution{
-		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted,
+		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted, entire: opts.Protocol,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		queue: queue{budget: c.opts.QueueBytes},
 	}

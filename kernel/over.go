@@ -65,6 +65,9 @@ func (e *Execution) takeReply(m *messaging.Message) {
 		reply = &messaging.ExecuteReply{Status: messaging.StatusError}
 	}
 	e.reply, e.gotReply = reply, true
+	if e.entire {
+		e.enqueue(m)
+	}
 	e.advance(phaseBusy)
 	if e.gotIdle {
 		e.finishLocked(nil)
@@ -79,6 +82,9 @@ func (e *Execution) takeStatus(m *messaging.Message) {
 	if err != nil || !ok {
 		e.conn.opts.OnProtocolError(err)
 		return
+	}
+	if e.entire {
+		e.enqueue(m)
 	}
 	switch status.ExecutionState {
 	case messaging.StateBusy:

@@ -18,7 +18,7 @@ func rankOf(msgType string) rank {
 	switch msgType {
 	case "stream":
 		return rankStream
-	case "status", "error", "input_request", "execute_input", "clear_output", "shutdown_reply":
+	case "status", "error", "input_request", "execute_input", "clear_output", "shutdown_reply", "execute_reply":
 		return rankKept
 	default:
 		return rankDisplay

@@ -37,6 +37,9 @@ type RunOptions struct {
 	OnResult func(*Result) // figures arrive while the code runs; fires again when a display is updated
 	OnError  func(*ExecutionError)
 	OnClear  func() // clear_output: what was shown so far is to be replaced
+	// OnEvent sees all that the kernel sent for this run, its statuses and its reply among it, before it is made
+	// into outputs: for what shows kernels' own words, such as notebooks.
+	OnEvent func(*kernel.Event)
 	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
 	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done.
 	OnInput func(prompt string, password bool) (string, error)
@@ -164,7 +167,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
-		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start,
+		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
 	})
 	if err != nil {
 		run.stopMeter(ctx)
@@ -197,6 +200,7 @@ func (r *Run) Next(ctx context.Context) (Output, error) {
 		event, err := r.execution.Next(ctx)
 		switch {
 		case err == nil:
+			r.pass(event)
 			if request, ok := event.Content.(*messaging.InputRequest); ok {
 				r.answer(ctx, request)
 			} else {
@@ -212,6 +216,14 @@ func (r *Run) Next(ctx context.Context) (Output, error) {
 	r.pending = r.pending[1:]
 	r.call(out)
 	return out, nil
+}
+
+// pass runs the callback for events.
+func (r *Run) pass(event *kernel.Event) {
+	if r.opts.OnEvent != nil {
+		defer r.context.enterCallback(r.goroutine)()
+		r.opts.OnEvent(event)
+	}
 }
 
 // call runs the callback of an output.

@@ -1,0 +1,199 @@
+package notebook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// The tags that Execute heeds, as nbclient does.
+const (
+	TagSkip   = "skip-execution"   // the cell is not run and keeps its outputs
+	TagRaises = "raises-exception" // the cell may raise
+)
+
+// DefaultMaxOutput is ExecuteOptions.MaxOutput when that is 0.
+const DefaultMaxOutput = 64 << 20
+
+// ExecuteOptions of Execute. Nil and zero fields are the defaults.
+type ExecuteOptions struct {
+	Timeout         time.Duration // of each cell; none
+	AllowErrors     bool          // go on after a cell that raised
+	AllowErrorNames []string      // go on after these exceptions
+	// CoalesceStreams makes one output of all that a cell printed to a stream, with backspaces and carriage returns
+	// applied. Otherwise only pieces that follow one another are joined.
+	CoalesceStreams bool
+	MaxOutput       int64 // bytes of a cell's outputs, and of all widgets' state; 64 MiB. What goes beyond is left out and said
+
+	// Progress records in the notebook's and the cells' metadata how far the run is, and marks a failure with cells of
+	// its own, as papermill does.
+	Progress bool
+	// OnCell hears of each cell that is run: StatusRunning, then how it ended.
+	OnCell func(index int, c *Cell, status Status)
+	// Save is called before the first cell, whenever a cell has ended, and at the end. Its error ends Execute.
+	Save func(*Notebook) error
+}
+
+// Status is how far a cell is, in papermill's words.
+type Status string
+
+// The states of a cell.
+const (
+	StatusPending   Status = "pending"
+	StatusRunning   Status = "running"
+	StatusCompleted Status = "completed"
+	StatusFailed    Status = "failed"
+)
+
+// Execute runs the notebook's code cells in c, in order, and stores in them what they showed, by nbclient's rules. Cells that
+// are blank or tagged TagSkip are left as they are; those to be run are emptied first.
+//
+// It ends at the first cell that raises, unless that is allowed, that runs out of time or loses its kernel: the error is
+// a *CellError then, and the notebook holds everything until there. A cancelled ctx interrupts the cell under way; the error
+// wraps its cause.
+func Execute(ctx context.Context, nb *Notebook, c *sandbox.Context, opts *ExecuteOptions) error {
+	e := &executor{nb: nb, context: c}
+	if opts != nil {
+		e.opts = *opts
+	}
+	if e.opts.Timeout == 0 {
+		e.opts.Timeout = sandbox.NoTimeout
+	}
+	if e.opts.MaxOutput == 0 {
+		e.opts.MaxOutput = DefaultMaxOutput
+	}
+	e.recorder = newRecorder(e.opts.MaxOutput)
+	if err := e.execute(ctx); err != nil {
+		return fmt.Errorf("notebook: %w", err)
+	}
+	return nil
+}
+
+// executor runs one notebook.
+type executor struct {
+	nb       *Notebook
+	context  *sandbox.Context
+	opts     ExecuteOptions
+	recorder *recorder
+}
+
+func (e *executor) execute(ctx context.Context) error {
+	if err := e.prepare(); err != nil {
+		return err
+	}
+	var failed error
+	for i := 0; i < len(e.nb.Cells) && failed == nil; i++ {
+		failed = e.step(ctx, i, e.nb.Cells[i])
+	}
+	if state := e.recorder.widgets.metadata(); state != nil {
+		e.nb.Metadata["widgets"] = state
+	}
+	if e.opts.Progress {
+		e.nb.progressEnd(failed)
+	}
+	return errors.Join(failed, e.save())
+}
+
+// prepare empties the cells that will be run and saves the notebook before anything happens.
+func (e *executor) prepare() error {
+	if e.nb.Metadata == nil {
+		e.nb.Metadata = map[string]any{}
+	}
+	info, err := languageInfo(e.context.Info())
+	if err != nil {
+		return err
+	}
+	e.nb.Metadata["language_info"] = info
+	if e.opts.Progress {
+		e.nb.progressStart()
+	}
+	for _, c := range e.nb.Cells {
+		if c.runs() {
+			c.Outputs, c.ExecutionCount = []*Output{}, nil
+			delete(c.Metadata, "execution")
+		}
+	}
+	return e.save()
+}
+
+// languageInfo is what the kernel says of its language, as JSON values.
+func languageInfo(info *messaging.KernelInfoReply) (any, error) {
+	raw, err := json.Marshal(info.LanguageInfo)
+	if err != nil {
+		return nil, err
+	}
+	return parseJSON(string(raw))
+}
+
+// runs reports whether the cell is to be run.
+func (c *Cell) runs() bool {
+	return c.Type == Code && strings.TrimSpace(c.Source) != "" && !c.HasTag(TagSkip)
+}
+
+func (e *executor) save() error {
+	if e.opts.Save == nil {
+		return nil
+	}
+	return e.opts.Save(e.nb)
+}
+
+func (e *executor) tell(index int, c *Cell, status Status) {
+	if e.opts.Progress {
+		c.progress(status)
+	}
+	if e.opts.OnCell != nil && c.runs() {
+		e.opts.OnCell(index, c, status)
+	}
+}
+
+// step takes one cell, whatever it is.
+func (e *executor) step(ctx context.Context, index int, c *Cell) error {
+	if !c.runs() {
+		e.tell(index, c, StatusRunning)
+		e.tell(index, c, StatusCompleted)
+		return nil
+	}
+	e.tell(index, c, StatusRunning)
+	err := e.run(ctx, c)
+	status := StatusCompleted
+	if err != nil {
+		status = StatusFailed
+		err = &CellError{Index: index, Cell: c, Err: err}
+	}
+	e.tell(index, c, status)
+	if err != nil {
+		return err // saved at the end, which is now
+	}
+	return e.save()
+}
+
+// run runs a code cell.
+func (e *executor) run(ctx context.Context, c *Cell) error {
+	e.recorder.begin(c)
+	// The recorder keeps the outputs; the run's own folding of them would keep everything twice.
+	run, err := e.context.RunCode(ctx, c.Source, &sandbox.RunOptions{
+		Timeout: e.opts.Timeout, MaxOutput: 1, OnEvent: e.recorder.add,
+	})
+	reply := e.recorder.end()
+	if e.opts.CoalesceStreams {
+		c.Outputs = coalesce(c.Outputs)
+	}
+	switch {
+	case err != nil:
+		return err
+	case reply == nil && run.Error != nil:
+		return run.Error
+	case reply == nil || reply.Status != messaging.StatusError:
+		return nil
+	case e.opts.AllowErrors || c.HasTag(TagRaises) || slices.Contains(e.opts.AllowErrorNames, reply.EName):
+		return nil
+	}
+	return &sandbox.ExecutionError{Name: reply.EName, Value: reply.EValue, Traceback: strings.Join(reply.Traceback, "\n")}
+}

@@ -1,0 +1,163 @@
+package notebook
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+)
+
+// Write writes the notebook as Python's nbformat does, byte for byte: keys sorted, an indent of one, text as lists of lines.
+func (nb *Notebook) Write(w io.Writer) error {
+	data, err := nb.encode()
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	if err != nil {
+		return fmt.Errorf("notebook: write: %w", err)
+	}
+	return nil
+}
+
+func (nb *Notebook) encode() ([]byte, error) {
+	data, err := appendJSON(nil, nb.tree(), 0)
+	if err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+// WriteFile stores the notebook in a file. It is atomic: whatever happens, the file is the old or the new one. A file that
+// was there keeps its permissions, a link to one stays a link; a new one has 0644 less the umask.
+func (nb *Notebook) WriteFile(name string) error {
+	data, err := nb.encode()
+	if err == nil {
+		err = replaceFile(name, data)
+	}
+	if err != nil {
+		return fmt.Errorf("notebook: write %s: %w", name, err)
+	}
+	return nil
+}
+
+// replaceFile stores data beside the file and renames it.
+func replaceFile(name string, data []byte) (err error) {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	mode := fs.FileMode(0)
+	switch info, err := os.Stat(name); {
+	case err == nil && !info.Mode().IsRegular():
+		return errors.New("not a regular file")
+	case err == nil:
+		mode = info.Mode().Perm()
+	}
+	f, err := createBeside(name)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil && mode != 0 {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// createBeside makes a file with another name in the folder of name. os.CreateTemp would make it private, and the umask
+// can't be asked for safely.
+func createBeside(name string) (*os.File, error) {
+	for n := 0; ; n++ {
+		other := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d-%d.tmp", filepath.Base(name), os.Getpid(), n))
+		f, err := os.OpenFile(other, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if !errors.Is(err, fs.ErrExist) || n == 1000 {
+			return f, err
+		}
+	}
+}
+
+// tree is the notebook as JSON values.
+func (nb *Notebook) tree() map[string]any {
+	out := clone(nb.extra)
+	cells := make([]any, len(nb.Cells))
+	for i, c := range nb.Cells {
+		cells[i] = c.tree(nb.Minor >= 5)
+	}
+	out["cells"], out["metadata"] = cells, orEmpty(nb.Metadata)
+	out["nbformat"], out["nbformat_minor"] = Major, nb.Minor
+	return out
+}
+
+func (c *Cell) tree(withID bool) map[string]any {
+	out := clone(c.extra)
+	if withID {
+		out["id"] = c.ID
+	}
+	out["cell_type"], out["metadata"] = string(c.Type), orEmpty(c.Metadata)
+	switch c.Type {
+	case Code, Markdown, Raw:
+		out["source"] = splitLines(c.Source)
+	}
+	if c.Attachments != nil {
+		attachments := make(map[string]any, len(c.Attachments))
+		for name, v := range c.Attachments {
+			if bundle, ok := v.(map[string]any); ok {
+				v = splitBundle(bundle)
+			}
+			attachments[name] = v
+		}
+		out["attachments"] = attachments
+	}
+	if c.Type == Code {
+		outputs := make([]any, len(c.Outputs))
+		for i, o := range c.Outputs {
+			outputs[i] = o.tree()
+		}
+		out["outputs"], out["execution_count"] = outputs, c.ExecutionCount
+	}
+	return out
+}
+
+func (o *Output) tree() map[string]any {
+	out := clone(o.extra)
+	out["output_type"] = string(o.Type)
+	switch o.Type {
+	case Stream:
+		out["name"], out["text"] = o.Name, splitLines(o.Text)
+	case ExecuteResult, DisplayData:
+		out["data"], out["metadata"] = splitBundle(o.Data), orEmpty(o.Metadata)
+		if o.Type == ExecuteResult {
+			out["execution_count"] = o.ExecutionCount
+		}
+	case Error:
+		out["ename"], out["evalue"], out["traceback"] = o.EName, o.EValue, o.Traceback
+	}
+	return out
+}
+
+// clone copies what the format does not know, to be completed.
+func clone(extra map[string]any) map[string]any {
+	out := make(map[string]any, len(extra)+8)
+	maps.Copy(out, extra)
+	return out
+}
+
+func orEmpty(object map[string]any) map[string]any {
+	if object == nil {
+		return map[string]any{}
+	}
+	return object
+}
