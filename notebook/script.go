@@ -158,9 +158,8 @@ func trimBlank(lines []string) []string {
 func comment(lines []string) []string {
 	out := make([]string, len(lines))
 	for i, line := range lines {
-		out[i] = strings.TrimRight("# "+line, " ")
-		if line != "" && strings.TrimSpace(line) == "" {
-			out[i] = "# " + line
+		if out[i] = "# " + line; line == "" {
+			out[i] = "#"
 		}
 	}
 	return out
