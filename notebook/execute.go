@@ -192,6 +192,10 @@ func (e *executor) run(ctx context.Context, c *Cell) error {
 		return run.Error
 	case reply == nil || reply.Status != messaging.StatusError:
 		return nil
+	case reply.EName == "NoneType" && run.Error != nil: // IPython 9 forgets what a formatter raised
+		reply.EName, reply.EValue, reply.Traceback = run.Error.Name, run.Error.Value, []string{run.Error.Traceback}
+	}
+	switch {
 	case e.opts.AllowErrors || c.HasTag(TagRaises) || slices.Contains(e.opts.AllowErrorNames, reply.EName):
 		return nil
 	}

@@ -28,6 +28,9 @@ def execute(source, target, *options):
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
+    if not all(hasattr(NotebookClient, option) for option in options):
+        print("unsupported")
+        return
     nb = nbformat.read(source, as_version=4)
     client = NotebookClient(nb, kernel_name="python3", **{option: True for option in options})
     try:
