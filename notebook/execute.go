@@ -185,19 +185,26 @@ func (e *executor) run(ctx context.Context, c *Cell) error {
 	if e.opts.CoalesceStreams {
 		c.Outputs = coalesce(c.Outputs)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case reply == nil && run.Error != nil:
-		return run.Error
-	case reply == nil || reply.Status != messaging.StatusError:
-		return nil
-	case reply.EName == "NoneType" && run.Error != nil: // IPython 9 forgets what a formatter raised
-		reply.EName, reply.EValue, reply.Traceback = run.Error.Name, run.Error.Value, []string{run.Error.Traceback}
 	}
-	switch {
-	case e.opts.AllowErrors || c.HasTag(TagRaises) || slices.Contains(e.opts.AllowErrorNames, reply.EName):
+	raised := run.Error // by an error that was shown, if not by the reply
+	if reply != nil {
+		raised = replyError(reply, raised)
+	}
+	if raised == nil || e.opts.AllowErrors || c.HasTag(TagRaises) || slices.Contains(e.opts.AllowErrorNames, raised.Name) {
 		return nil
+	}
+	return raised
+}
+
+// replyError is what the kernel says the code raised; an error that was merely shown is none.
+func replyError(reply *messaging.ExecuteReply, shown *sandbox.ExecutionError) *sandbox.ExecutionError {
+	switch {
+	case reply.Status != messaging.StatusError:
+		return nil
+	case reply.EName == "NoneType" && shown != nil: // IPython 9 forgets what a formatter raised
+		return shown
 	}
 	return &sandbox.ExecutionError{Name: reply.EName, Value: reply.EValue, Traceback: strings.Join(reply.Traceback, "\n")}
 }

@@ -26,7 +26,7 @@ type comparison struct {
 const tinyPNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 // raisingFormatter shows a value one of whose forms can't be made.
-const raisingFormatter = "class R:\n  def _repr_html_(self): raise ValueError('no form')\n  def __repr__(self): return 'r'\nR()"
+const raisingFormatter = "class R:\n  def _repr_html_(self):\n    raise ValueError('no form')\nR()"
 
 // plain are cells that end as cells do.
 var plain = []string{

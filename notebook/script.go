@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
 // The percent format: a script whose cells begin with lines like
@@ -246,12 +248,20 @@ func unescapeCode(body []string) []string {
 	return out
 }
 
+// hashComments are the languages of kernels whose comments begin with "#".
+var hashComments = []string{"python", "r", "julia", "bash", "ruby", "perl", "octave", "sage", "elixir", "tcl", "powershell"}
+
 // unscripted are the keys of a cell's metadata that are about one run or one view of it.
 var unscripted = []string{"execution", "papermill", "collapsed", "scrolled", "trusted", "ExecuteTime", "title"}
 
 // Script is the notebook as a script in the percent format. FromScript gives the same cells back, without outputs,
 // attachments, and blank lines at the ends of cells.
+//
+// Errors: backends.ErrUnsupported for a language whose comments do not begin with "#".
 func (nb *Notebook) Script() (string, error) {
+	if language := nb.Language(); language != "" && !slices.Contains(hashComments, language) {
+		return "", fmt.Errorf("notebook: script: %w: the notebook is in %s, whose comments do not begin with #", backends.ErrUnsupported, language)
+	}
 	var b strings.Builder
 	if spec, ok := nb.Metadata["kernelspec"].(map[string]any); ok {
 		header, err := yaml.Marshal(map[string]any{"jupyter": map[string]any{"kernelspec": spec}})
