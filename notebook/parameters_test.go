@@ -95,3 +95,36 @@ func TestParametersArriveAsTheyAre(t *testing.T) {
 			`123456789012345678901234567890, {"a\"": [1, "b", {}]}, true, null, true, Infinity]`+"\n", nb.Cells[1].Outputs[0].Text)
 	})
 }
+
+func TestParametersAreReadFromText(t *testing.T) {
+	for text, want := range map[string]any{
+		"a=1": json.Number("1"), "a=0.10": json.Number("0.10"), "a=x y": "x y", "a=": "", "a=True": true, "a=false": false, "a=None": nil,
+		"a=null": nil, `a="1"`: "1", "a=[1, {\"b\": null}]": []any{json.Number("1"), map[string]any{"b": nil}}, "a=007": "007", "a= b=c": " b=c",
+		"a=-inf": json.Number("-Infinity"), "a=2024-01-01": "2024-01-01", "a=[1,": "[1,",
+	} {
+		p, err := notebook.ParseParameter(text)
+		require.NoError(t, err)
+		require.Equal(t, notebook.Parameter{Name: "a", Value: want}, p, text)
+	}
+	for _, text := range []string{"", "a", "=1", " =1"} {
+		_, err := notebook.ParseParameter(text)
+		require.ErrorContains(t, err, "is no NAME=VALUE")
+	}
+
+	list, err := notebook.ParseParameters("z: 1\na: [x, 2.5, {k: null}]\nday: 2024-02-03\ntext: 'yes'\nbig: 18446744073709551615\n")
+	require.NoError(t, err)
+	require.Equal(t, []notebook.Parameter{
+		{Name: "z", Value: 1}, {Name: "a", Value: []any{"x", 2.5, map[string]any{"k": nil}}}, {Name: "day", Value: "2024-02-03"},
+		{Name: "text", Value: "yes"}, {Name: "big", Value: uint64(math.MaxUint64)},
+	}, list)
+	none, err := notebook.ParseParameters("# nothing\n")
+	require.NoError(t, err)
+	require.Empty(t, none)
+	for text, want := range map[string]string{
+		"a: [": "line 1", "- 1": "line 1: not a mapping", "a: 1\nb: {1: 2}": "line 2: b: a mapping has a key that is no text",
+		"a: &x [*x]": "x", "a: !!binary /w==": "line 1: a: a text is not UTF-8",
+	} {
+		_, err := notebook.ParseParameters(text)
+		require.ErrorContains(t, err, want, text)
+	}
+}

@@ -33,8 +33,7 @@ func FromScript(text string) (*Notebook, error) {
 	if !utf8.ValidString(text) {
 		return nil, &FormatError{Err: errors.New("the script is not UTF-8")}
 	}
-	text = strings.TrimPrefix(strings.ReplaceAll(text, "\r\n", "\n"), "\ufeff")
-	lines := strings.Split(text, "\n")
+	lines := scriptLines(strings.TrimPrefix(text, "\ufeff"))
 	nb := New("python3", "Python 3", "python")
 	lines, err := nb.takeHeader(lines)
 	if err != nil {
@@ -62,6 +61,11 @@ func FromScript(text string) (*Notebook, error) {
 	return nb, flush(len(lines))
 }
 
+// scriptLines splits text at the line ends of every system.
+func scriptLines(text string) []string {
+	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
+}
+
 // takeHeader reads the YAML in comments between lines "# ---" at the top and returns the lines after it.
 func (nb *Notebook) takeHeader(lines []string) ([]string, error) {
 	top := 0
@@ -82,15 +86,21 @@ func (nb *Notebook) takeHeader(lines []string) ([]string, error) {
 	if err := yaml.Unmarshal([]byte(source), &header); err != nil {
 		return nil, &FormatError{Where: "the header", Err: err}
 	}
+	delete(header.Jupyter, "jupytext")
 	for key, value := range header.Jupyter {
-		if key != "jupytext" {
-			nb.Metadata[key] = value
+		plain, err := plainYAML(value)
+		if err != nil {
+			return nil, &FormatError{Where: "the header", Err: err}
 		}
+		if _, known := nb.Metadata[key]; known {
+			if _, ok := plain.(map[string]any); !ok {
+				continue
+			}
+		}
+		nb.Metadata[key] = plain
 	}
-	if spec, ok := header.Jupyter["kernelspec"].(map[string]any); ok {
-		if language, ok := spec["language"].(string); ok {
-			nb.Metadata["language_info"] = map[string]any{"name": language}
-		}
+	if language := nb.metadataText("kernelspec", "language"); language != "" {
+		nb.Metadata["language_info"] = map[string]any{"name": language}
 	}
 	return lines[top+length+2:], nil
 }
@@ -157,9 +167,15 @@ func trimBlank(lines []string) []string {
 	return lines
 }
 
+// markerText is a line that would be a marker if it were commented out. It gets a "# " more.
+var markerText = regexp.MustCompile(`^(?:# )*[ \t]*%%+(?:[ \t].*)?$`)
+
 func comment(lines []string) []string {
 	out := make([]string, len(lines))
 	for i, line := range lines {
+		if markerText.MatchString(line) {
+			line = "# " + line
+		}
 		if out[i] = "# " + line; line == "" {
 			out[i] = "#"
 		}
@@ -170,8 +186,11 @@ func comment(lines []string) []string {
 func uncomment(lines []string) []string {
 	out := make([]string, len(lines))
 	for i, line := range lines {
-		line = strings.TrimPrefix(line, "#")
-		out[i] = strings.TrimPrefix(line, " ")
+		line = strings.TrimPrefix(strings.TrimPrefix(line, "#"), " ")
+		if rest, ok := strings.CutPrefix(line, "# "); ok && markerText.MatchString(rest) {
+			line = rest
+		}
+		out[i] = line
 	}
 	return out
 }
@@ -276,7 +295,7 @@ func (nb *Notebook) Script() (string, error) {
 			b.WriteByte('\n')
 		}
 		b.WriteString(c.marker() + "\n")
-		body := trimBlank(strings.Split(c.Source, "\n"))
+		body := trimBlank(scriptLines(c.Source))
 		if c.Type == Code {
 			body = escapeCode(body)
 		} else {
