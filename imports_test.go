@@ -24,6 +24,7 @@ var allowed = map[string]string{
 	"kernel":               "messaging messaging/zmtp backends",
 	"kernel/kerneltest":    "messaging messaging/zmtp",
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
+	"notebook":             "messaging backends kernel sandbox",
 }
 
 // homes says which outside packages are imported in one folder only.

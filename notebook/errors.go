@@ -30,13 +30,14 @@ func (e *FormatError) Unwrap() error { return e.Err }
 // CellError says which cell ended Execute. It wraps what the cell did: a *sandbox.ExecutionError when its code raised, a
 // *sandbox.TimeoutError when its time was over, kernel.ErrDead when the kernel died in it.
 type CellError struct {
-	Index int // of Notebook.Cells
+	Index int // of Notebook.Cells, as it was run: the cells that mark a failure are not counted
 	Cell  *Cell
 	Err   error
 }
 
 func (e *CellError) Error() string {
-	return fmt.Sprintf("%s: %s", cellName(e.Index, e.Cell), strings.TrimPrefix(e.Err.Error(), "sandbox: run: "))
+	why := strings.TrimPrefix(e.Err.Error(), "sandbox: run: ")
+	return fmt.Sprintf("%s: %s", cellName(e.Index, e.Cell), strings.TrimPrefix(why, "kernel: run: "))
 }
 
 func (e *CellError) Unwrap() error { return e.Err }

@@ -115,7 +115,7 @@ func (e *executor) prepare() error {
 		e.nb.progressStart()
 	}
 	for _, c := range e.nb.Cells {
-		if c.runs() {
+		if c.Runs() {
 			c.Outputs, c.ExecutionCount = []*Output{}, nil
 			delete(c.Metadata, "execution")
 		}
@@ -132,8 +132,8 @@ func languageInfo(info *messaging.KernelInfoReply) (any, error) {
 	return parseJSON(string(raw))
 }
 
-// runs reports whether the cell is to be run.
-func (c *Cell) runs() bool {
+// Runs reports whether Execute runs the cell: code that is not blank and not tagged TagSkip.
+func (c *Cell) Runs() bool {
 	return c.Type == Code && strings.TrimSpace(c.Source) != "" && !c.HasTag(TagSkip)
 }
 
@@ -148,14 +148,14 @@ func (e *executor) tell(index int, c *Cell, status Status) {
 	if e.opts.Progress {
 		c.progress(status)
 	}
-	if e.opts.OnCell != nil && c.runs() {
+	if e.opts.OnCell != nil && c.Runs() {
 		e.opts.OnCell(index, c, status)
 	}
 }
 
 // step takes one cell, whatever it is.
 func (e *executor) step(ctx context.Context, index int, c *Cell) error {
-	if !c.runs() {
+	if !c.Runs() {
 		e.tell(index, c, StatusRunning)
 		e.tell(index, c, StatusCompleted)
 		return nil

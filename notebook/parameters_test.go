@@ -86,9 +86,14 @@ func TestParametersArriveAsTheyAre(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		nb := makeNotebook("import json\nprint(json.dumps([text, number, big, deep, flag, nothing, nan != nan, inf]))")
 		require.NoError(t, nb.SetParameters([]notebook.Parameter{
-			{Name: "text", Value: "quote ' \" \\ \n\t\x00\x7f ü \u2028 \U0001f600 שלום {x} %s"}, {Name: "number", Value: 0.1},
-			{Name: "big", Value: json.Number("123456789012345678901234567890")}, {Name: "deep", Value: map[string]any{"a\"": []any{1, "b", map[string]any{}}}},
-			{Name: "flag", Value: true}, {Name: "nothing", Value: nil}, {Name: "nan", Value: math.NaN()}, {Name: "inf", Value: math.Inf(1)},
+			{Name: "text", Value: "quote ' \" \\ \n\t\x00\x7f ü \u2028 \U0001f600 שלום {x} %s"},
+			{Name: "number", Value: 0.1},
+			{Name: "big", Value: json.Number("123456789012345678901234567890")},
+			{Name: "deep", Value: map[string]any{"a\"": []any{1, "b", map[string]any{}}}},
+			{Name: "flag", Value: true},
+			{Name: "nothing", Value: nil},
+			{Name: "nan", Value: math.NaN()},
+			{Name: "inf", Value: math.Inf(1)},
 		}))
 		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), nil))
 		require.Equal(t, `["quote ' \" \\ \n\t\u0000\u007f \u00fc \u2028 \ud83d\ude00 \u05e9\u05dc\u05d5\u05dd {x} %s", 0.1, `+
@@ -114,8 +119,11 @@ func TestParametersAreReadFromText(t *testing.T) {
 	list, err := notebook.ParseParameters("z: 1\na: [x, 2.5, {k: null}]\nday: 2024-02-03\ntext: 'yes'\nbig: 18446744073709551615\n")
 	require.NoError(t, err)
 	require.Equal(t, []notebook.Parameter{
-		{Name: "z", Value: 1}, {Name: "a", Value: []any{"x", 2.5, map[string]any{"k": nil}}}, {Name: "day", Value: "2024-02-03"},
-		{Name: "text", Value: "yes"}, {Name: "big", Value: uint64(math.MaxUint64)},
+		{Name: "z", Value: 1},
+		{Name: "a", Value: []any{"x", 2.5, map[string]any{"k": nil}}},
+		{Name: "day", Value: "2024-02-03"},
+		{Name: "text", Value: "yes"},
+		{Name: "big", Value: uint64(math.MaxUint64)},
 	}, list)
 	none, err := notebook.ParseParameters("# nothing\n")
 	require.NoError(t, err)

@@ -84,7 +84,8 @@ func (nb *Notebook) progressEnd(failed error) {
 		return
 	}
 	record["exception"] = true
-	if raised := new(sandbox.ExecutionError); errors.As(failed, &raised) && raised.Name == "SystemExit" && (raised.Value == "" || raised.Value == "0") {
+	raised := new(sandbox.ExecutionError)
+	if errors.As(failed, &raised) && raised.Name == "SystemExit" && (raised.Value == "" || raised.Value == "0") {
 		return // a notebook that ended itself
 	}
 	nb.mark(cell)
@@ -93,7 +94,7 @@ func (nb *Notebook) progressEnd(failed error) {
 const (
 	markerStyle = `style="color:red; font-family:Helvetica Neue, Helvetica, Arial, sans-serif; font-size:2em;"`
 	markerTop   = `<span ` + markerStyle + `>An Exception was encountered at '<a href="#papermill-error-cell">%s</a>'.</span>`
-	markerHere  = `<span id="papermill-error-cell" ` + markerStyle + `>Execution using papermill encountered an exception here and stopped:</span>`
+	markerHere  = `<span id="papermill-error-cell" ` + markerStyle + `>An exception was encountered here and execution stopped:</span>`
 )
 
 // mark puts a cell at the top and one before the cell that failed.

@@ -213,7 +213,9 @@ func scriptText(body []string) []string {
 
 // Magics are commands to IPython. A line with one, and a line that looks like a marker, gets a "# " more in the script.
 var (
-	magicLine = regexp.MustCompile(`^[ \t]*(%{1,2}[A-Za-z_]|!\S|\?{1,2}[A-Za-z_]|[A-Za-z_][\w., ]*=[ \t]*[!%][A-Za-z_]|[A-Za-z_][\w.]*\?{1,2}[ \t]*$)`)
+	magicLine = regexp.MustCompile(`^[ \t]*(%{1,2}[A-Za-z_]|!\S|\?{1,2}[A-Za-z_]` + // %magic, !command, ?help
+		`|[A-Za-z_][\w., ]*=[ \t]*[!%][A-Za-z_]` + // x = !command
+		`|[A-Za-z_][\w.]*\?{1,2}[ \t]*$)`) // help?
 	cellMagic = regexp.MustCompile(`^%%([A-Za-z_]\w*)`)
 	pythonic  = []string{"time", "timeit", "capture", "prun"} // cell magics whose body is Python
 )
@@ -279,7 +281,7 @@ var unscripted = []string{"execution", "papermill", "collapsed", "scrolled", "tr
 // Errors: backends.ErrUnsupported for a language whose comments do not begin with "#".
 func (nb *Notebook) Script() (string, error) {
 	if language := nb.Language(); language != "" && !slices.Contains(hashComments, language) {
-		return "", fmt.Errorf("notebook: script: %w: the notebook is in %s, whose comments do not begin with #", backends.ErrUnsupported, language)
+		return "", fmt.Errorf("notebook: script: %w: a notebook in %s, whose comments do not begin with #", backends.ErrUnsupported, language)
 	}
 	var b strings.Builder
 	if spec, ok := nb.Metadata["kernelspec"].(map[string]any); ok {
@@ -311,8 +313,8 @@ func (nb *Notebook) Script() (string, error) {
 // marker is the line above the cell.
 func (c *Cell) marker() string {
 	line := "# %%"
-	if title, ok := c.Metadata["title"].(string); ok && !strings.ContainsAny(title, "[]=\r\n") && strings.TrimSpace(title) == title && title != "" {
-		line += " " + title
+	if title, _ := c.Metadata["title"].(string); !strings.ContainsAny(title, "[]=\r\n") && strings.TrimSpace(title) != "" {
+		line += " " + strings.TrimSpace(title)
 	}
 	switch c.Type {
 	case Code:

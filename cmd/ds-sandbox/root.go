@@ -67,7 +67,9 @@ Exit codes: 0 success, 1 the code raised, 2 wrong usage, 3 the sandbox failed,
 	flags.StringVar(&c.workspaceBase, "workspace-base", "", "folder that holds the workspaces (default in the temporary folder)")
 	flags.BoolVar(&c.traceWire, "trace-wire", false, "print every message to and from kernels on standard error")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "say on standard error what the engine does")
-	root.AddCommand(newRun(s, c), newREPL(s, c), newShell(s, c), newKernels(s, c), newSetup(s, c), newDoctor(s, c), newVersion(s))
+	root.AddCommand(
+		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newDoctor(s, c), newVersion(s),
+	)
 	return root
 }
 
