@@ -33,6 +33,35 @@ func TestRunGivesItsOutputsAndReply(t *testing.T) {
 	})
 }
 
+func TestProtocolEventsComeOnWish(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("work", func(c *kerneltest.Call) { c.Stream("stdout", "a") })
+		fake.OnRaw("idle first", func(c *kerneltest.Call) {
+			c.Busy()
+			c.Idle()
+			c.Reply(nil)
+		})
+		for code, want := range map[string][]string{
+			"work":       {"status busy", "execute_input", "stream", "execute_reply", "status idle"},
+			"idle first": {"status busy", "status idle", "execute_reply"},
+		} {
+			e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: code}, &kernel.ExecuteOptions{Protocol: true})
+			require.NoError(t, err)
+			var seen []string
+			for event, err := range e.All(t.Context()) {
+				require.NoError(t, err)
+				name := event.Content.MsgType()
+				if status, ok := event.Content.(*messaging.Status); ok {
+					name += " " + string(status.ExecutionState)
+				}
+				seen = append(seen, name)
+			}
+			require.ElementsMatch(t, want, seen)
+			require.Equal(t, want[0], seen[0])
+		}
+	})
+}
+
 func TestReplyBeforeIdle(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 		fake.OnRaw("x", func(c *kerneltest.Call) {

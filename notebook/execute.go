@@ -1,6 +1,7 @@
 package notebook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,7 +38,8 @@ type ExecuteOptions struct {
 	Progress bool
 	// OnCell hears of each cell that is run: StatusRunning, then how it ended.
 	OnCell func(index int, c *Cell, status Status)
-	// Save is called before the first cell, whenever a cell has ended, and at the end. Its error ends Execute.
+	// Save is called before the first cell, whenever a cell has ended, and at the end. One that takes more than 100 ms is not
+	// called again before ten times as long has passed, except at the end. Its error ends Execute.
 	Save func(*Notebook) error
 }
 
@@ -82,6 +84,7 @@ type executor struct {
 	context  *sandbox.Context
 	opts     ExecuteOptions
 	recorder *recorder
+	nextSave time.Time // not before
 }
 
 func (e *executor) execute(ctx context.Context) error {
@@ -98,6 +101,7 @@ func (e *executor) execute(ctx context.Context) error {
 	if e.opts.Progress {
 		e.nb.progressEnd(failed)
 	}
+	e.nextSave = time.Time{}
 	return errors.Join(failed, e.save())
 }
 
@@ -137,11 +141,19 @@ func (c *Cell) Runs() bool {
 	return c.Type == Code && strings.TrimSpace(c.Source) != "" && !c.HasTag(TagSkip)
 }
 
+// slowSave is how long a save may take that is done after every cell.
+const slowSave = 100 * time.Millisecond
+
 func (e *executor) save() error {
-	if e.opts.Save == nil {
+	start := time.Now()
+	if e.opts.Save == nil || start.Before(e.nextSave) {
 		return nil
 	}
-	return e.opts.Save(e.nb)
+	err := e.opts.Save(e.nb)
+	if took := time.Since(start); took > slowSave {
+		e.nextSave = time.Now().Add(10 * took)
+	}
+	return err
 }
 
 func (e *executor) tell(index int, c *Cell, status Status) {
@@ -185,7 +197,8 @@ func (e *executor) run(ctx context.Context, c *Cell) error {
 	if e.opts.CoalesceStreams {
 		c.Outputs = coalesce(c.Outputs)
 	}
-	if err != nil {
+	syncErr := e.recorder.widgets.sync(func(id string, data json.RawMessage) error { return e.context.SendComm(ctx, id, data) })
+	if err = cmp.Or(err, syncErr); err != nil {
 		return err
 	}
 	raised := run.Error // by an error that was shown, if not by the reply

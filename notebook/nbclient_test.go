@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +22,7 @@ type comparison struct {
 	tags    map[int][]string // by cell
 	options []string         // of nbclient
 	ours    notebook.ExecuteOptions
+	raises  string // what ends it
 }
 
 const tinyPNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -34,7 +36,7 @@ var plain = []string{
 	"import sys\nprint('a'); print('b')\nsys.stdout.flush()\nprint('e', file=sys.stderr)\nsys.stderr.flush()\nprint('c', end='')",
 	"for i in range(2000): print(i)", "print()", "", "  \n", "# nothing",
 	// Values.
-	"1 + 1", "None", "'text'", "{'a': [1, 2]}", "1;", "_", "Out[1]", "class H:\n  def _repr_html_(self): return '<b>\\nü</b>'\nH()",
+	"1 + 1", "None", "'text'", "{'a': [1, 2]}", "1;", "_", "Out.get(1)", "class H:\n  def _repr_html_(self): return '<b>\\nü</b>'\nH()",
 	"class J:\n  def _repr_json_(self): return {'a': [1, None, 1.5], 'b': 'x\\ny'}\nJ()",
 	"class B:\n  def _repr_mimebundle_(self, include=None, exclude=None): return {'text/plain': 'b', 'application/vnd.x+json': [1]}, {'text/plain': {'m': 1}}\nB()",
 	// Unicode.
@@ -61,6 +63,11 @@ var plain = []string{
 	"try:\n  from comm import create_comm\nexcept ImportError:\n  from ipykernel.comm import Comm\n  create_comm = lambda **k: Comm(**k)\n" +
 		"c = create_comm(target_name='jupyter.widget', comm_id='w1', data={'state': {'_model_name': 'IntModel', '_model_module': 'm', '_model_module_version': '1', 'value': 1}, 'buffer_paths': [['d']]}, buffers=[b'abc'])",
 	"c.send({'method': 'update', 'state': {'value': 2}, 'buffer_paths': []}); c.send({'method': 'custom', 'content': {}})",
+	"import IPython.display as d\no = create_comm(target_name='jupyter.widget', comm_id='o1', data={'state': {'_model_name': 'OutputModel', '_model_module': '@jupyter-widgets/output', " +
+		"'_model_module_version': '1', 'msg_id': '', 'outputs': []}, 'buffer_paths': []})\ngot = []\n_ = o.on_msg(lambda m: got.append(m['content']['data']))",
+	"def take(on): o.send({'method': 'update', 'state': {'msg_id': get_ipython().kernel.get_parent()['header']['msg_id'] if on else ''}, 'buffer_paths': []})\n" +
+		"print('cell'); take(True); print('gone'); d.clear_output(wait=True); print('a'); print('b'); d.display(d.HTML('<b>\\n</b>')); take(False); print('cell again')",
+	"import json; print(json.dumps(got[-1], sort_keys=True))", "take(True); d.clear_output(); take(False); 'shown'", "import json; print(json.dumps(got[-1], sort_keys=True))",
 	// Plots.
 	"%matplotlib inline\nimport matplotlib; matplotlib.rcParams['svg.hashsalt'] = 'x'\nimport matplotlib.pyplot as plt", "_ = plt.plot([1, 2])", "plt.plot([3]); plt.show(); print('after')",
 	// Tables.
@@ -73,10 +80,11 @@ var comparisons = map[string]comparison{
 		sources: []string{"1/0", "print('on')\nraise ValueError('ü')", "def f(: pass", "import sys; sys.exit(3)", raisingFormatter, "'end'"},
 		options: []string{"allow_errors"}, ours: notebook.ExecuteOptions{AllowErrors: true},
 	},
-	"the first error ends it": {sources: []string{"1", "print('x')\n{}['no']", "'never'"}},
+	"the first error ends it": {sources: []string{"1", "print('x')\n{}['no']", "'never'"}, raises: "KeyError"},
 	"tags": {
 		sources: []string{"x = 1; x", "x = 2; x", "1/0", "x", "raise KeyError('k')", "'never'"},
 		tags:    map[int][]string{1: {"skip-execution"}, 2: {"raises-exception"}},
+		raises:  "KeyError",
 	},
 	"coalesced": {
 		sources: []string{
@@ -85,7 +93,7 @@ var comparisons = map[string]comparison{
 		},
 		options: []string{"coalesce_streams"}, ours: notebook.ExecuteOptions{CoalesceStreams: true},
 	},
-	"input": {sources: []string{"input('?')"}},
+	"input": {sources: []string{"input('?')"}, raises: "StdinNotImplementedError"},
 }
 
 func TestOutputsAreThoseOfNbclient(t *testing.T) {
@@ -115,6 +123,7 @@ func TestOutputsAreThoseOfNbclient(t *testing.T) {
 					require.NoError(t, err)
 				}
 				require.Equal(t, theirError, ourError)
+				require.Equal(t, c.raises, strings.TrimSpace(ourError), "the comparison is to go as far as it was meant to")
 				oracle(t, python, "validate", write(t, nb, "ours.ipynb"))
 				require.Equal(t, encode(t, normalised(want)), encode(t, normalised(nb)))
 			})

@@ -61,6 +61,9 @@ func (r *recorder) end() *messaging.ExecuteReply {
 
 // add takes the next event of the run.
 func (r *recorder) add(event *kernel.Event) {
+	if w := r.widgets.taker(event.Message); w != nil && r.capture(w, event.Content) {
+		return
+	}
 	switch c := event.Content.(type) {
 	case *messaging.Status:
 		switch c.ExecutionState {

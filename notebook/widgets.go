@@ -14,11 +14,16 @@ const widgetType = "application/vnd.jupyter.widget-state+json"
 type widgets struct {
 	states  map[string]map[string]any            // by comm id
 	buffers map[string]map[string]map[string]any // by comm id and path
+	outputs map[string]*outputWidget             // by comm id
+	takers  map[string][]*outputWidget           // by the run whose outputs they take; the last does
 	size    int64
 }
 
 func newWidgets() widgets {
-	return widgets{states: make(map[string]map[string]any), buffers: make(map[string]map[string]map[string]any)}
+	return widgets{
+		states: make(map[string]map[string]any), buffers: make(map[string]map[string]map[string]any),
+		outputs: make(map[string]*outputWidget), takers: make(map[string][]*outputWidget),
+	}
 }
 
 // add takes what a comm was opened with or sent. What is no state is none of ours; what goes beyond max bytes in all is left out.
@@ -42,9 +47,15 @@ func (w *widgets) add(id string, raw json.RawMessage, buffers [][]byte, max int6
 	w.size += size
 	if w.states[id] == nil {
 		w.states[id] = make(map[string]any)
+		if state["_model_module"] == "@jupyter-widgets/output" && state["_model_name"] == "OutputModel" {
+			w.outputs[id] = &outputWidget{id: id}
+		}
 	}
 	for key, value := range state {
 		w.states[id][key] = value
+	}
+	if o := w.outputs[id]; o != nil {
+		o.update(w, state)
 	}
 	paths, _ := data["buffer_paths"].([]any)
 	for i, path := range paths[:min(len(paths), len(buffers))] {

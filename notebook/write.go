@@ -124,21 +124,26 @@ func (c *Cell) tree(withID bool) map[string]any {
 	if c.Type == Code {
 		outputs := make([]any, len(c.Outputs))
 		for i, o := range c.Outputs {
-			outputs[i] = o.tree()
+			outputs[i] = o.tree(true)
 		}
 		out["outputs"], out["execution_count"] = outputs, c.ExecutionCount
 	}
 	return out
 }
 
-func (o *Output) tree() map[string]any {
+// tree is the output as JSON values, its texts as lists of lines or whole.
+func (o *Output) tree(split bool) map[string]any {
 	out := clone(o.extra)
 	out["output_type"] = string(o.Type)
 	switch o.Type {
 	case Stream:
-		out["name"], out["text"] = o.Name, splitLines(o.Text)
+		if out["name"], out["text"] = o.Name, o.Text; split {
+			out["text"] = splitLines(o.Text)
+		}
 	case ExecuteResult, DisplayData:
-		out["data"], out["metadata"] = splitBundle(o.Data), orEmpty(o.Metadata)
+		if out["data"], out["metadata"] = orEmpty(o.Data), orEmpty(o.Metadata); split {
+			out["data"] = splitBundle(o.Data)
+		}
 		if o.Type == ExecuteResult {
 			out["execution_count"] = o.ExecutionCount
 		}

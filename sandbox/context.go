@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -230,6 +231,13 @@ func (c *Context) IsComplete(ctx context.Context, code string) (*messaging.IsCom
 func (c *Context) History(ctx context.Context, req *messaging.HistoryRequest) (*messaging.HistoryReply, error) {
 	reply, err := c.current().Conn().History(ctx, req)
 	return reply, c.askError("history", err)
+}
+
+// SendComm sends data to the kernel's end of a comm, as the widgets of a front end do. It does not wait for the
+// kernel, which reads it after the run under way.
+func (c *Context) SendComm(ctx context.Context, id string, data json.RawMessage, buffers ...[]byte) error {
+	err := c.current().Conn().Notify(ctx, messaging.Shell, &messaging.CommMsg{CommID: id, Data: data}, buffers...)
+	return c.askError("send comm", err)
 }
 
 func (c *Context) askError(what string, err error) error {

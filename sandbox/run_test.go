@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image/png"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -491,5 +492,23 @@ func TestCompleteInspectAndIsComplete(t *testing.T) {
 		history, err := c.History(ctx, &messaging.HistoryRequest{HistAccessType: "tail", N: 1, Raw: true})
 		require.NoError(t, err)
 		require.Equal(t, "wörterbuch = {'a': 1}", history.History[0].Input)
+	})
+}
+
+func TestEventsOfARunComeAsTheKernelSentThem(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		var seen []string
+		run, err := sbx.RunCode(ctx, "print('a')\n1", &sandbox.RunOptions{
+			OnEvent: func(e *kernel.Event) {
+				_, err := sbx.RunCode(ctx, "1", nil)
+				require.ErrorIs(t, err, sandbox.ErrReentrant)
+				seen = append(seen, e.Content.MsgType())
+			},
+			OnStdout: func(sandbox.OutputMessage) { seen = append(seen, "OnStdout") },
+		})
+		require.NoError(t, err)
+		require.Equal(t, "1", run.Text())
+		require.Subset(t, seen, []string{"status", "execute_input", "stream", "execute_result", "execute_reply"})
+		require.Less(t, slices.Index(seen, "stream"), slices.Index(seen, "OnStdout"))
 	})
 }
