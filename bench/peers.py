@@ -159,6 +159,15 @@ def stream(peer, row, n):
     return out
 
 
+def notebook(_, n):
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        NBClient().times(["1+1"] * 50)
+        times.append(time.perf_counter() - start)
+    return spread(times)
+
+
 def main():
     peer, row, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
     if sys.platform == "win32":
@@ -168,7 +177,8 @@ def main():
     import nbformat.v4  # noqa: F401
 
     before = peak_rss()
-    result = {"first": first, "small": small}[row](peer, n) if row in ("first", "small") else stream(peer, row, n)
+    rows = {"first": first, "small": small, "notebook": notebook}
+    result = rows[row](peer, n) if row in rows else stream(peer, row, n)
     result["base_rss"] = before
     print(json.dumps(result))
 

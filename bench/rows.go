@@ -45,6 +45,10 @@ func rows() []row {
 			t.compare("  memory grown by, MB", m, "flat", "%.0f", func(x *measure) float64 { return float64(x.PeakRSS-x.BaseRSS) / 1e6 })
 			t.compare("  bytes lost", m, "0", "%.0f", func(x *measure) float64 { return 1e9 - float64(x.Bytes) })
 		}},
+		{name: "notebook", title: "notebook of 50 cells", count: 9, report: func(t *table, m measures) {
+			t.line("50 cells of 1+1, kernel start and end included, p50, s", fmt.Sprintf("%.2f", m[ours].P50), "-",
+				fmt.Sprintf("%.2f", m[nbClient].P50), fmt.Sprintf("%.2f", m[ours].P50/m[nbClient].P50), "of nbclient <= 0.5")
+		}},
 		{name: "socket", title: "fake kernel", count: 1_000_000, report: func(t *table, m measures) {
 			t.line("fake kernel over sockets, messages/s", fmt.Sprintf("%.0f", float64(m[ours].Messages)/m[ours].Wall), "-", "-", "-", ">= 100000")
 			t.line("  lost", strconv.Itoa(1_000_000-m[ours].Messages), "-", "-", "-", "0")
@@ -77,6 +81,8 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 	switch r.name {
 	case "small":
 		clients[floor] = []string{self, "-child", floor, number}
+	case "notebook":
+		delete(clients, jupyterClient)
 	case "socket":
 		clients = map[string][]string{ours: clients[ours]}
 	}
