@@ -109,7 +109,7 @@ func TestNotebookIsSavedAfterEveryCellAndWhenItIsInterrupted(t *testing.T) {
 			nb, err := notebook.ReadFile(out)
 			return err == nil && len(nb.Cells[0].Outputs) == 1
 		}, 30*time.Second, time.Millisecond)
-		c.err.waitFor(t, "ready", 2) // the request, then the output
+		c.err.waitFor(t, "ready", 3) // the request, its echo, then the output
 		c.signals <- os.Interrupt
 		require.Equal(t, exitInterrupted, c.wait())
 		nb := readFile(t, out)
@@ -123,7 +123,7 @@ func TestNotebookThatIsDeafIsKilled(t *testing.T) {
 	eachPython(t, func(t *testing.T, python string) {
 		in := notebookFile(t, "1", "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('deaf', flush=True)\ntime.sleep(60)")
 		c := start(t, nil, "notebook", "run", in, "-o", in, "--python", python, "--trace-wire")
-		c.err.waitFor(t, "deaf", 2) // the request, then the output
+		c.err.waitFor(t, "deaf", 3) // the request, its echo, then the output
 		c.signals <- syscall.SIGTERM
 		require.Equal(t, exitTerminated, c.wait())
 		readFile(t, in)
