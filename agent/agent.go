@@ -16,6 +16,8 @@ type Config struct {
 	Python     *Python // runs the supervisor and the Python kernels; required
 	RuntimeDir string  // private folder (0700) with a short path, for sockets; required, made by the caller
 	Logger     *slog.Logger
+	// NoCgroup makes limits hold without control groups: by the limits of processes and a watchdog.
+	NoCgroup bool
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }

@@ -37,6 +37,11 @@ type output struct {
 
 // StartCommand starts a program in a session of its own.
 func (in *Instance) StartCommand(ctx context.Context, cmd backends.Cmd) (backends.Command, error) {
+	started, err := in.starts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("agent: start command: %w", err)
+	}
+	defer started()
 	c, err := in.startCommand(ctx, cmd)
 	if err != nil {
 		return nil, fmt.Errorf("agent: start command: %w", err)

@@ -120,10 +120,13 @@ func taskNames(pid int, buf []byte) []string {
 	return names
 }
 
-// procStat is what a span needs of /proc/PID/stat.
+// procStat is what we need of /proc/PID/stat.
 type procStat struct {
-	cpu   time.Duration // of the process and its reaped children
-	start uint64        // ticks since boot
+	cpu     time.Duration // of the process and its reaped children
+	start   uint64        // ticks since boot
+	threads int
+	memory  int64 // resident, bytes
+	ended   bool  // but not reaped
 }
 
 // tick is the unit of times in /proc, which Linux fixes for all programs.
@@ -148,7 +151,13 @@ func readStat(pid int) (procStat, bool) {
 		n, _ := strconv.ParseInt(string(fields[i]), 10, 64)
 		return n
 	}
-	s := procStat{cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19))}
+	s := procStat{
+		cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19)),
+		threads: int(number(17)), ended: fields[0][0] == 'Z' || fields[0][0] == 'X',
+	}
+	if len(fields) > 21 {
+		s.memory = number(21) * int64(unix.Getpagesize())
+	}
 	// A process's own clock counts nanoseconds, the file only ticks.
 	var own unix.Timespec
 	if unix.ClockGettime(int32(^pid<<3|2), &own) == nil {

@@ -25,6 +25,7 @@ type Place struct {
 	Runtime   string             // its sockets and connection files; a short path
 	Env       map[string]string  // of every process
 	Isolation backends.Isolation // of every process; none when empty. See [Confinement]
+	Limits    backends.Limits
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -34,7 +35,10 @@ type Instance struct {
 	env   *overlay
 	files *files
 
-	bounds   *bounds    // what code may touch; nil without isolation
+	bounds   *bounds // what code may touch; nil without isolation
+	limiter  *limiter
+	use      diskCache
+	power    power
 	starting sync.Mutex // held while the keeper is started
 
 	overlays sync.Mutex          // guards others
@@ -42,6 +46,7 @@ type Instance struct {
 
 	mu        sync.Mutex // guards what follows
 	keeper    *keeper    // started with the first process
+	watchdog  *watchdog  // of the keeper
 	kernels   int        // started so far
 	tails     map[*tail]bool
 	commands  map[*command]bool // whose pipes are open
@@ -49,8 +54,18 @@ type Instance struct {
 	closed    bool
 }
 
-// Open makes the sandbox's own environment in its place. Nothing is started before it is needed.
-func (a *Agent) Open(place Place) (*Instance, error) {
+// Open makes the sandbox's own environment in its place. Nothing is started before it is needed. A limit that can't
+// be applied is ErrUnsupported.
+func (a *Agent) Open(place Place) (_ *Instance, err error) {
+	limiter, err := a.bind(place.Limits, place.Mark)
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, limiter.release())
+		}
+	}()
 	files, err := openFiles(place.Workspace, place.Roots...)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -71,7 +86,8 @@ func (a *Agent) Open(place Place) (*Instance, error) {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), files.Close())
 	}
 	in := &Instance{
-		agent: a, place: place, env: env, files: files, tails: make(map[*tail]bool), commands: make(map[*command]bool),
+		agent: a, place: place, env: env, files: files, limiter: limiter, power: newPower(),
+		tails: make(map[*tail]bool), commands: make(map[*command]bool),
 	}
 	if place.Isolation == backends.IsolationFiles {
 		in.bounds = a.newBounds(place, files.folders()...)
@@ -159,6 +175,12 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 		return nil, backends.ErrDestroyed
 	}
 	in.keeper = k
+	in.watchdog = newWatchdog(in.limiter, k, []string{in.place.Workspace, in.place.Private}, func(msg string, args ...any) {
+		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
+	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limits, k.verdict = in.limiter.program, in.watchdog.verdict
 	return k, nil
 }
 
@@ -236,8 +258,8 @@ func (in *Instance) Close(ctx context.Context) error {
 		return nil
 	}
 	in.closed = true
-	k, tails, commands := in.keeper, in.tails, in.commands
-	in.keeper, in.tails, in.commands = nil, make(map[*tail]bool), make(map[*command]bool)
+	k, tails, commands, watchdog := in.keeper, in.tails, in.commands, in.watchdog
+	in.keeper, in.tails, in.commands, in.watchdog = nil, make(map[*tail]bool), make(map[*command]bool), nil
 	in.mu.Unlock()
 
 	var err error
@@ -251,7 +273,10 @@ func (in *Instance) Close(ctx context.Context) error {
 		c.closeAll()
 	}
 	in.finishing.Wait()
-	return errors.Join(err, in.files.Close())
+	if watchdog != nil {
+		watchdog.end()
+	}
+	return errors.Join(err, in.limiter.release(), in.files.Close())
 }
 
 func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {

@@ -27,7 +27,10 @@ type keeper struct {
 	// lost is closed when nobody can say that any more.
 	lost <-chan struct{}
 
-	mu       sync.Mutex
+	mu sync.Mutex // guards what follows
+	// What every program is started with, and what tells which limit ended one; set before the first start.
+	limits   *programLimits
+	verdict  func(pid int, status backends.ExitStatus) *backends.LimitError
 	running  map[int]*process
 	starting int                         // starts under way
 	early    map[int]backends.ExitStatus // of processes that ended before start had taken in the answer
@@ -68,6 +71,12 @@ func (k *keeper) onEvent(e event) {
 		status.Code = -1
 	}
 	k.mu.Lock()
+	verdict := k.verdict
+	k.mu.Unlock()
+	if verdict != nil {
+		status.Limit = verdict(e.PID, status)
+	}
+	k.mu.Lock()
 	defer k.mu.Unlock()
 	p, ok := k.running[e.PID]
 	if !ok {
@@ -95,7 +104,7 @@ func (k *keeper) onEnd() {
 
 // startError is a program that could not be started.
 type startError struct {
-	stage string // "fork", "chdir", "confine" or "exec"
+	stage string // "fork", "limits", "chdir", "confine" or "exec"
 	errno syscall.Errno
 	text  string
 }
@@ -118,8 +127,11 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 	}
 	k.mu.Lock()
 	k.starting++
+	limits := k.limits
 	k.mu.Unlock()
-	r, err := k.wire.ask(ctx, request{Op: "start", Argv: p.argv, Env: p.env, Cwd: p.dir, TTY: p.tty, Confine: k.confine()}, k.abandon, files)
+	r, err := k.wire.ask(ctx, request{
+		Op: "start", Argv: p.argv, Env: p.env, Cwd: p.dir, TTY: p.tty, Limits: limits, Confine: k.confine(),
+	}, k.abandon, files)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	status, ended := k.early[r.PID]
@@ -148,6 +160,13 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 		k.running[r.PID] = started
 	}
 	return started, nil
+}
+
+// started reports whether a live process is one that was started by start.
+func (k *keeper) started(pid int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.running[pid] != nil
 }
 
 // abandon ends a process whose start was given up before it was answered.
@@ -236,4 +255,21 @@ func (p *process) Wait(ctx context.Context) (backends.ExitStatus, error) {
 	case <-ctx.Done():
 		return backends.ExitStatus{}, context.Cause(ctx)
 	}
+}
+
+// pause stops everything below the keeper, which stays awake itself. freezer is the file of a control group; empty without.
+func (k *keeper) pause(ctx context.Context, freezer string) error {
+	return k.answered(k.wire.call(ctx, request{Op: "pause", Freezer: freezer}))
+}
+
+// resume lets everything go on.
+func (k *keeper) resume(ctx context.Context) error {
+	return k.answered(k.wire.call(ctx, request{Op: "resume"}))
+}
+
+func (k *keeper) answered(r response, err error) error {
+	if err == nil && r.Error != "" {
+		err = errors.New(r.Error)
+	}
+	return k.reason(err)
 }

@@ -41,6 +41,11 @@ var _ backends.KernelProcess = (*kernelProcess)(nil)
 
 // StartKernel starts a kernel's process.
 func (in *Instance) StartKernel(ctx context.Context, cfg backends.KernelConfig) (backends.KernelProcess, error) {
+	started, err := in.starts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer started()
 	spec, err := in.agent.FindSpec(cfg.Name)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,8 +12,13 @@ import (
 )
 
 // KillMarked ends the processes of this user whose environment carries the mark of one of these sandboxes ([Place]), in
-// 2 s at most. It is the means of last resort, when the processes above them are gone: code can wipe its environment.
+// 2 s at most, and all in the control groups of these, which it removes. It is the means of last resort, when the
+// processes above them are gone: code can wipe its environment.
 func KillMarked(marks ...string) error {
+	return errors.Join(removeMarked(marks), killMarked(marks))
+}
+
+func killMarked(marks []string) error {
 	entries := make(map[string]bool, len(marks))
 	for _, mark := range marks {
 		if mark != "" {

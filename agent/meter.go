@@ -22,11 +22,13 @@ const clockGrain = 10 * time.Millisecond
 func (k *kernelProcess) Meter(context.Context) (backends.Meter, error) {
 	m := &meter{in: k.in, gauge: k.tree.start(), begin: time.Now().Add(-clockGrain)}
 	m.before = k.in.files.snapshot()
+	m.in.watch((*watchdog).begin)
 	return m, nil
 }
 
 // Stop ends the measuring.
 func (m *meter) Stop(context.Context) (backends.Usage, error) {
+	m.in.watch((*watchdog).finish)
 	cpu, peak := m.gauge.stop()
 	after := m.in.files.snapshot()
 	return backends.Usage{

@@ -53,7 +53,10 @@ type request struct {
 	Group  bool              `json:"group,omitempty"`
 	TTY    bool              `json:"tty,omitempty"` // of start: the standard input is a terminal, to be the controlling one
 	// Confine shuts in what start starts.
-	Confine *confinement `json:"confine,omitempty"`
+	Confine *confinement   `json:"confine,omitempty"`
+	Limits  *programLimits `json:"limits,omitempty"`
+	// Freezer is the file that stops a control group.
+	Freezer string `json:"freezer,omitempty"`
 
 	FDs int `json:"fds,omitempty"`
 }

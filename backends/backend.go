@@ -25,6 +25,7 @@ type Spec struct {
 	Env map[string]string // environment of every process, on top of the backend's minimal one
 	// Isolation is Backend.Isolation's when empty. Create fails with ErrUnsupported for one that can't be had here.
 	Isolation Isolation
+	Limits    Limits // of the instance; none when zero
 	// WorkspacePath is a folder of the user's own, absolute, that the workspace is a link to: Destroy removes only the link. A new
 	// folder of the instance's own when empty. It may neither lie in the folders of the backend nor hold them.
 	WorkspacePath string
@@ -46,6 +47,10 @@ type Instance interface {
 	// folder) and fs.ErrPermission.
 	StartCommand(ctx context.Context, cmd Cmd) (Command, error)
 	Files() FileSystem
+	// Stats tells what the instance uses. It works while the instance is paused. Error: ErrDestroyed.
+	Stats(ctx context.Context) (Stats, error)
+	// Enforcement tells what makes each limit of Spec.Limits hold.
+	Enforcement() map[LimitName]Enforcer
 	// Destroy ends every process that was started in the instance, whatever it has become since, and
 	// removes the workspace. It is idempotent.
 	Destroy(ctx context.Context) error
@@ -128,4 +133,5 @@ type ExitStatus struct {
 	Code   int    // exit code; -1 when a signal ended it
 	Signal string // "SIGKILL" and so on; empty when it exited by itself
 	Time   time.Time
+	Limit  *LimitError // the limit that ended it; nil when none did
 }

@@ -11,6 +11,7 @@ var (
 	ErrNotFound    = errors.New("not found")
 	ErrUnsupported = errors.New("not supported by this backend")
 	ErrDestroyed   = errors.New("instance is destroyed")
+	ErrPaused      = errors.New("sandbox is paused: call Resume first")
 
 	ErrInvalidName = errors.New("not a valid file name: use valid UTF-8 without NUL, each element at most 255 bytes")
 	ErrOutside     = errors.New("path leads out of the workspace: use a path inside it")
@@ -76,8 +77,19 @@ func (e *ExitError) Error() string {
 	if e.Status.Signal != "" {
 		how = "was ended by " + e.Status.Signal
 	}
+	if e.Status.Limit != nil {
+		return "process " + how + ": " + e.Status.Limit.Error()
+	}
 	if tail := strings.TrimSpace(e.Output); tail != "" {
 		return "process " + how + ": " + tail
 	}
 	return "process " + how
+}
+
+// Unwrap is the *LimitError of a process that a limit ended.
+func (e *ExitError) Unwrap() error {
+	if e.Status.Limit == nil {
+		return nil
+	}
+	return e.Status.Limit
 }

@@ -75,7 +75,7 @@ func (e *Execution) cancel() {
 	already := e.cancelled || e.over
 	e.cancelled = true
 	if !already {
-		e.haltTimer = time.AfterFunc(e.conn.opts.InterruptGrace, e.halt)
+		e.haltTimer = e.conn.opts.Clock.AfterFunc(e.conn.opts.InterruptGrace, e.halt)
 	}
 	e.mu.Unlock()
 	if !already {

@@ -22,6 +22,9 @@ type Options struct {
 	ReplyGrace     time.Duration      // wait for a reply after its idle before asking again; 1 s
 	InterruptGrace time.Duration      // how long an interrupted run may take to end; 5 s
 
+	// Clock counts the graces, so that they do not run while the kernel is paused; one of its own, which always runs.
+	Clock *Clock
+
 	// Interrupt stops what the kernel runs. Nil sends interrupt_request on control.
 	Interrupt func(ctx context.Context) error
 	// OnProtocolError hears of messages that could not be read; the session goes on. It is called on the
@@ -57,6 +60,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.InterruptGrace <= 0 {
 		out.InterruptGrace = defaultInterruptGrace
+	}
+	if out.Clock == nil {
+		out.Clock = new(Clock)
 	}
 	if out.OnProtocolError == nil {
 		out.OnProtocolError = func(error) {}

@@ -68,10 +68,10 @@ type Execution struct {
 	err        error              // why the run ended early
 	over       bool
 	cancelled  bool
-	wanted     int         // interrupts asked for and not sent yet
-	interrupts int         // being sent
-	graceTimer *time.Timer // for the idle or the reply that is missing
-	haltTimer  *time.Timer // for an interrupted run to end
+	wanted     int    // interrupts asked for and not sent yet
+	interrupts int    // being sent
+	graceTimer *Timer // for the idle or the reply that is missing
+	haltTimer  *Timer // for an interrupted run to end
 }
 
 // phase is how far the kernel is with a run.

@@ -106,7 +106,7 @@ func (e *Execution) takeStatus(m *messaging.Message) {
 // awaitIdle ends the run, marked truncated, once iopub has been silent for IdleGrace: silence, not time since the reply,
 // because a flood is slow to arrive.
 func (e *Execution) awaitIdle(wait time.Duration) {
-	e.graceTimer = time.AfterFunc(wait, func() {
+	e.graceTimer = e.conn.opts.Clock.AfterFunc(wait, func() {
 		var silent time.Duration
 		e.conn.update(func(f *inFlight) { silent = time.Since(f.lastIOPub) })
 		e.mu.Lock()
@@ -125,7 +125,7 @@ func (e *Execution) awaitIdle(wait time.Duration) {
 // awaitReply asks the kernel for its info after ReplyGrace: that unwedges a stranded reply of ipykernel 7. Shell
 // answers in order, so when the info came and the reply did not, it never will.
 func (e *Execution) awaitReply() {
-	e.graceTimer = time.AfterFunc(e.conn.opts.ReplyGrace, func() {
+	e.graceTimer = e.conn.opts.Clock.AfterFunc(e.conn.opts.ReplyGrace, func() {
 		answers := make(chan answer, 1)
 		nudge, err := e.conn.startCall(e.ctx, messaging.Shell, &messaging.KernelInfoRequest{}, answers)
 		if err != nil {
@@ -171,7 +171,7 @@ func (e *Execution) finishLocked(err error) {
 	if err != nil {
 		e.err = fmt.Errorf("kernel: run: %w", err)
 	}
-	for _, t := range []*time.Timer{e.graceTimer, e.haltTimer} {
+	for _, t := range []*Timer{e.graceTimer, e.haltTimer} {
 		if t != nil {
 			t.Stop()
 		}

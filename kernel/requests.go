@@ -39,7 +39,7 @@ func (k *call) deliver(m *messaging.Message) {
 		}
 		// Unknown requests get busy and idle but no reply; a reply may be a little later than its idle.
 		k.idle.Do(func() {
-			time.AfterFunc(k.conn.opts.ReplyGrace, func() { k.give(answer{err: ErrNoReply}) })
+			k.conn.opts.Clock.AfterFunc(k.conn.opts.ReplyGrace, func() { k.give(answer{err: ErrNoReply}) })
 		})
 	}
 }

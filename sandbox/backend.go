@@ -28,7 +28,8 @@ func openBackend(ctx context.Context, config *Config) (backends.Backend, Choice,
 	config.Python = python.Executable
 	choice.Detail = fmt.Sprintf("%s (Python %s, ipykernel %s)", python.Executable, python.Version, python.Packages["ipykernel"])
 	backend, err := local.Open(ctx, local.Config{
-		Python: python, BaseDir: config.WorkspaceBaseDir, RuntimeDir: config.RuntimeDir, Logger: config.Logger, Trace: config.Trace,
+		Python: python, BaseDir: config.WorkspaceBaseDir, RuntimeDir: config.RuntimeDir, Logger: config.Logger,
+		NoCgroup: config.NoCgroup, Trace: config.Trace,
 	})
 	if err != nil {
 		return nil, Choice{}, err

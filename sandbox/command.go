@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
 )
 
 // TerminalSize is a terminal's, in characters.
@@ -25,6 +26,7 @@ type Command struct {
 	args     []string
 	terminal bool
 	started  time.Time
+	begun    time.Duration  // on the sandbox's clock
 	caller   *CommandOutput // of the starter's callbacks; nil without any
 	told     chan struct{}  // closed when the callbacks have heard all
 	pumps    sync.WaitGroup // of the two outputs
@@ -39,7 +41,7 @@ type Command struct {
 	readers        map[*CommandOutput]bool
 	last           time.Time // when output last came
 	held           int       // readers that hold up an output now
-	expiry         *time.Timer
+	expiry         *kernel.Timer
 	timedOut       time.Duration // the timeout that is over; 0 as long as none is
 }
 
@@ -57,16 +59,18 @@ type CommandResult struct {
 	PID       int           `json:"pid"`
 	ExitCode  int           `json:"exit_code"`        // -1 when a signal ended it
 	Signal    string        `json:"signal,omitempty"` // "SIGKILL" and so on
+	Limit     *LimitError   `json:"limit,omitempty"`  // of the sandbox that ended it; nil when none did
 	Stdout    string        `json:"stdout"`           // on a terminal, all output
 	Stderr    string        `json:"stderr"`
 	Truncated int64         `json:"truncated,omitempty"` // bytes left out in the middle of Stdout and Stderr, where a line says so
-	Wall      time.Duration `json:"wall"`                // ns, from start to end
+	Wall      time.Duration `json:"wall"`                // ns, from start to end; pauses do not count
 }
 
 func newCommand(s *Sandbox, process backends.Command, args []string, terminal bool, o CommandOptions) *Command {
 	c := &Command{
-		sandbox: s, process: process, pid: process.PID(), tag: o.Tag, args: args, terminal: terminal, started: time.Now(),
-		told: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), readers: make(map[*CommandOutput]bool),
+		sandbox: s, process: process, pid: process.PID(), tag: o.Tag, args: args, terminal: terminal,
+		started: time.Now(), begun: s.clock.Now(), told: make(chan struct{}),
+		exited: make(chan struct{}), done: make(chan struct{}), readers: make(map[*CommandOutput]bool),
 		stdout: newClip(o.MaxOutput), stderr: newClip(o.MaxOutput),
 	}
 	if o.OnStdout != nil || o.OnStderr != nil {
@@ -84,7 +88,7 @@ func (c *Command) begin(timeout time.Duration) {
 	}
 	if timeout != NoTimeout {
 		c.mu.Lock()
-		c.expiry = time.AfterFunc(timeout, func() { c.expire(timeout) })
+		c.expiry = c.sandbox.clock.AfterFunc(timeout, func() { c.expire(timeout) })
 		c.mu.Unlock()
 	}
 	goroutines.Go(c.follow)
@@ -164,8 +168,8 @@ func (c *Command) follow() {
 		c.expiry.Stop()
 	}
 	c.result = &CommandResult{
-		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
-		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: time.Since(c.started),
+		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
 	}
 	c.err = c.outcome(err)
 	close(c.done)

@@ -147,12 +147,14 @@ func (c *Commands) start(
 	ctx context.Context, argv func(shell string) []string, size *TerminalSize, o CommandOptions, background bool,
 ) (*Command, error) {
 	s := c.sandbox
-	if err := context.Cause(s.life); err != nil {
+	leave, err := s.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	var process backends.Command
 	var args []string
-	err := fs.ErrNotExist
+	err = fs.ErrNotExist
 	for _, shell := range shells {
 		if args = argv(shell); len(args) == 0 {
 			return nil, errors.New("no program given")

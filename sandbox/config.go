@@ -51,6 +51,12 @@ type Config struct {
 	// MaxFrame is the largest frame accepted from a kernel, bytes. DS_SANDBOX_MAX_FRAME; 256 MiB.
 	MaxFrame int64
 
+	// DefaultLimits are those of a sandbox for which Options.Limits sets none; none. No variables.
+	DefaultLimits backends.Limits
+	// NoCgroup makes limits hold without control groups, by the limits of processes and a watchdog; see
+	// Info.Enforcement. DS_SANDBOX_NO_CGROUP, "1" or "true".
+	NoCgroup bool
+
 	// Trace sees every message sent ("->") and received ("<-") on local kernels' sockets, in the order of the wire. It must
 	// not block.
 	Trace func(direction string, m *messaging.Message)

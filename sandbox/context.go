@@ -87,7 +87,7 @@ func (c *Context) startKernel(ctx context.Context, env map[string]string) error 
 	defer cancel()
 	k, err := kernel.Start(ctx, c.sandbox.instance, backends.KernelConfig{
 		Name: c.kernelName, Dir: c.dir, Env: env, MaxFrame: config.MaxFrame,
-	}, &kernel.Options{Logger: config.Logger})
+	}, &kernel.Options{Logger: config.Logger, Clock: &c.sandbox.clock})
 	if err != nil {
 		return err
 	}
@@ -177,9 +177,11 @@ func (c *Context) restartKernel(ctx context.Context) error {
 	if removed {
 		return ErrRemoved
 	}
-	if err := context.Cause(c.sandbox.life); err != nil {
+	leave, err := c.sandbox.enter(ctx)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	if err := k.Restart(ctx); err != nil {
 		return err
 	}
@@ -203,6 +205,9 @@ func (c *Context) Restart(ctx context.Context) error {
 
 // Interrupt stops what runs in the context as Ctrl-C does; nothing happens when nothing runs.
 func (c *Context) Interrupt(ctx context.Context) error {
+	if err := c.sandbox.awake(); err != nil {
+		return fmt.Errorf("sandbox: interrupt: %w", err)
+	}
 	if err := c.current().Interrupt(ctx); err != nil {
 		return fmt.Errorf("sandbox: interrupt: %w", c.reason(err))
 	}
@@ -210,46 +215,66 @@ func (c *Context) Interrupt(ctx context.Context) error {
 }
 
 // Complete asks how code may go on at cursor, a position in unicode code points. It waits behind a run under way.
-func (c *Context) Complete(ctx context.Context, code string, cursor int) (*messaging.CompleteReply, error) {
-	reply, err := c.current().Conn().Complete(ctx, code, cursor)
-	return reply, c.askError("complete", err)
+func (c *Context) Complete(ctx context.Context, code string, cursor int) (reply *messaging.CompleteReply, err error) {
+	err = c.ask("complete", func(conn *kernel.Conn) (err error) {
+		reply, err = conn.Complete(ctx, code, cursor)
+		return err
+	})
+	return reply, err
 }
 
 // Inspect asks about the name at cursor, a position in unicode code points; detail 1 gives its source too.
-func (c *Context) Inspect(ctx context.Context, code string, cursor, detail int) (*messaging.InspectReply, error) {
-	reply, err := c.current().Conn().Inspect(ctx, code, cursor, detail)
-	return reply, c.askError("inspect", err)
+func (c *Context) Inspect(ctx context.Context, code string, cursor, detail int) (reply *messaging.InspectReply, err error) {
+	err = c.ask("inspect", func(conn *kernel.Conn) (err error) {
+		reply, err = conn.Inspect(ctx, code, cursor, detail)
+		return err
+	})
+	return reply, err
 }
 
 // IsComplete asks whether code may be run as it stands or wants another line.
-func (c *Context) IsComplete(ctx context.Context, code string) (*messaging.IsCompleteReply, error) {
-	reply, err := c.current().Conn().IsComplete(ctx, code)
-	return reply, c.askError("is complete", err)
+func (c *Context) IsComplete(ctx context.Context, code string) (reply *messaging.IsCompleteReply, err error) {
+	err = c.ask("is complete", func(conn *kernel.Conn) (err error) {
+		reply, err = conn.IsComplete(ctx, code)
+		return err
+	})
+	return reply, err
 }
 
 // History asks for earlier inputs of this context.
-func (c *Context) History(ctx context.Context, req *messaging.HistoryRequest) (*messaging.HistoryReply, error) {
-	reply, err := c.current().Conn().History(ctx, req)
-	return reply, c.askError("history", err)
+func (c *Context) History(ctx context.Context, req *messaging.HistoryRequest) (reply *messaging.HistoryReply, err error) {
+	err = c.ask("history", func(conn *kernel.Conn) (err error) {
+		reply, err = conn.History(ctx, req)
+		return err
+	})
+	return reply, err
 }
 
 // SendComm sends data to the kernel's end of a comm, as the widgets of a front end do. It does not wait for the
 // kernel, which reads it after the run under way.
 func (c *Context) SendComm(ctx context.Context, id string, data json.RawMessage, buffers ...[]byte) error {
-	err := c.current().Conn().Notify(ctx, messaging.Shell, &messaging.CommMsg{CommID: id, Data: data}, buffers...)
-	return c.askError("send comm", err)
+	return c.ask("send comm", func(conn *kernel.Conn) error {
+		return conn.Notify(ctx, messaging.Shell, &messaging.CommMsg{CommID: id, Data: data}, buffers...)
+	})
 }
 
-func (c *Context) askError(what string, err error) error {
-	c.idle()
+func (c *Context) ask(what string, question func(*kernel.Conn) error) error {
+	err := c.sandbox.awake()
+	if err == nil {
+		err = question(c.current().Conn())
+		c.idle()
+	}
 	if err == nil {
 		return nil
 	}
 	return fmt.Errorf("sandbox: %s: %w", what, c.reason(err))
 }
 
-// Remove ends the interpreter; a run under way ends with kernel.ErrDead, later ones with ErrRemoved. It is idempotent.
+// Remove ends the interpreter; a run under way ends with kernel.ErrDead, later ones with ErrRemoved. It is idempotent. Error: ErrPaused.
 func (c *Context) Remove(ctx context.Context) error {
+	if err := c.sandbox.awake(); errors.Is(err, ErrPaused) { // what is frozen does not even die
+		return fmt.Errorf("sandbox: remove context: %w", err)
+	}
 	c.mu.Lock()
 	already := c.removed
 	c.removed = true

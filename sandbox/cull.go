@@ -2,15 +2,18 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/kernel"
 )
 
 // idler ends a context's interpreter when nothing has run in it for a time. The Context's mu guards it.
 type idler struct {
 	after  time.Duration // NoTimeout is never
-	timer  *time.Timer
-	number int  // of the timer that counts
-	culled bool // and not started afresh since
+	timer  *kernel.Timer // on the sandbox's clock
+	number int           // of the timer that counts
+	culled bool          // and not started afresh since
 }
 
 // busy keeps the context from being culled; a timer that has run out already counts no more.
@@ -37,7 +40,7 @@ func (c *Context) idle() {
 		return
 	}
 	number := c.idler.number
-	c.idler.timer = time.AfterFunc(c.idler.after, func() { c.cull(number) })
+	c.idler.timer = c.sandbox.clock.AfterFunc(c.idler.after, func() { c.cull(number) })
 }
 
 // cull ends the interpreter, unless a run is under way or was since the timer began.
@@ -46,6 +49,14 @@ func (c *Context) cull(number int) {
 		return
 	}
 	defer c.turn.Release(1)
+	leave, err := c.sandbox.enter(c.sandbox.life)
+	if errors.Is(err, ErrPaused) { // at this very moment: the time begins again, with the clock
+		c.idle()
+	}
+	if err != nil {
+		return
+	}
+	defer leave()
 	k := c.current()
 	if k.Conn().Err() != nil { // it died, which is to be told instead
 		return

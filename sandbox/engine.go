@@ -23,6 +23,9 @@ type Engine struct {
 	backend  backends.Backend
 	choice   Choice
 
+	stopSampling context.CancelFunc
+	sampling     sync.WaitGroup
+
 	mu        sync.Mutex
 	sandboxes map[string]*Sandbox
 	closed    bool
@@ -58,7 +61,14 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: open: %w", err)
 	}
-	return &Engine{config: config, settings: settings, backend: backend, choice: choice, sandboxes: make(map[string]*Sandbox)}, nil
+	e := &Engine{
+		config: config, settings: settings, backend: backend, choice: choice,
+		sandboxes: make(map[string]*Sandbox),
+	}
+	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stopSampling = stop
+	e.sampling.Go(func() { e.sample(sampling) })
+	return e, nil
 }
 
 var (
@@ -204,6 +214,8 @@ func (e *Engine) Close(ctx context.Context) error {
 	if already {
 		return nil
 	}
+	e.stopSampling()
+	e.sampling.Wait()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error

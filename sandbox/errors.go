@@ -10,9 +10,11 @@ import (
 )
 
 // Facts about sandboxes and runs. They come wrapped; ask with errors.Is. A kernel that died is kernel.ErrDead, with a
-// *backends.ExitError when its exit was seen; a kernel that could not start is a *backends.StartError.
+// *backends.ExitError when its exit was seen, and in that a *LimitError when a limit ended it; a kernel that could not
+// start is a *backends.StartError.
 var (
 	ErrNotFound       = backends.ErrNotFound
+	ErrPaused         = backends.ErrPaused // nothing may be run or asked until Resume
 	ErrTimeout        = errors.New("timed out")
 	ErrKilled         = errors.New("sandbox was killed")
 	ErrClosed         = errors.New("engine is closed")
@@ -67,7 +69,18 @@ func (e *CommandExitError) Error() string {
 	if e.Result.Signal != "" {
 		msg = "command was ended by " + e.Result.Signal
 	}
+	if e.Result.Limit != nil {
+		return msg + ": " + e.Result.Limit.Error()
+	}
 	return msg + lastLine(e.Result.Stderr)
+}
+
+// Unwrap is the *LimitError of a command that a limit ended.
+func (e *CommandExitError) Unwrap() error {
+	if e.Result.Limit == nil {
+		return nil
+	}
+	return e.Result.Limit
 }
 
 // CommandTimeoutError says that a command's time was over and that its process group was ended. It is ErrTimeout.
@@ -131,3 +144,7 @@ func stripANSI(s string) string {
 	}
 	return b.String()
 }
+
+// LimitError says which of the sandbox's limits ended a kernel or command, or keeps one from starting. It is found with
+// errors.As in what RunCode and the others return.
+type LimitError = backends.LimitError

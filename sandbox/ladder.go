@@ -12,15 +12,16 @@ import (
 const stepPause = time.Second
 
 // ladder ends a run whose time is over: interrupt, interrupt again, restart the kernel. It has no goroutine of its
-// own; its steps run on timers.
+// own; its steps run on timers of the sandbox's clock.
 type ladder struct {
 	context *Context
 	timeout time.Duration
 
 	mu         sync.Mutex
 	execution  *kernel.Execution
-	timer      *time.Timer
-	started    time.Time
+	timer      *kernel.Timer
+	begun      bool
+	started    time.Duration // on the sandbox's clock
 	step       TimeoutStep   // taken last; empty while there is time
 	restarting chan struct{} // closed when the restart is done
 	restartErr error
@@ -35,9 +36,9 @@ func newLadder(c *Context, timeout time.Duration) *ladder {
 func (l *ladder) start() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.started = time.Now()
+	l.begun, l.started = true, l.clock().Now()
 	if l.timeout != NoTimeout && !l.stopped {
-		l.timer = time.AfterFunc(l.timeout, l.climb)
+		l.timer = l.clock().AfterFunc(l.timeout, l.climb)
 	}
 }
 
@@ -56,7 +57,7 @@ func (l *ladder) climb() {
 		return
 	}
 	if l.execution == nil { // a timeout shorter than the call that starts the run
-		l.timer = time.AfterFunc(time.Millisecond, l.climb)
+		l.timer = l.clock().AfterFunc(time.Millisecond, l.climb)
 		return
 	}
 	switch l.step {
@@ -70,7 +71,7 @@ func (l *ladder) climb() {
 		go l.restart()
 		return
 	}
-	l.timer = time.AfterFunc(stepPause, l.climb)
+	l.timer = l.clock().AfterFunc(stepPause, l.climb)
 	// Not under our lock: the execution calls start under its own.
 	go l.execution.Interrupt()
 }
@@ -107,12 +108,15 @@ func (l *ladder) stop() *TimeoutError {
 	return &TimeoutError{Timeout: l.timeout, Step: l.step, VariablesLost: l.step == StepRestart, Err: l.restartErr}
 }
 
+// clock stands still while the sandbox is paused.
+func (l *ladder) clock() *kernel.Clock { return &l.context.sandbox.clock }
+
 // elapsed is the time since the kernel started the run; 0 when it did not.
 func (l *ladder) elapsed() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.started.IsZero() {
+	if !l.begun {
 		return 0
 	}
-	return time.Since(l.started)
+	return l.clock().Now() - l.started
 }

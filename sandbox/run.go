@@ -93,7 +93,8 @@ func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
 
 // RunCode runs code and waits for its end. What the code raised is in Execution.Error. The error says what kept
 // the code from running to its end: a *TimeoutError, the cause of ctx when it was cancelled (the code is
-// interrupted then), kernel.ErrDead, ErrKilled. The Execution is never nil and holds all output until then.
+// interrupted then), kernel.ErrDead, with a *LimitError if a limit ended it, ErrPaused, ErrKilled. The Execution is never
+// nil and holds all output until then.
 func (s *Sandbox) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
 	run, err := s.StartCode(ctx, code, opts)
 	if err != nil {
@@ -148,10 +149,16 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if len(opts.Env) > 0 && !c.isPython() {
 		return nil, fmt.Errorf("%w: Env for one run with kernel %q; set it when the context is created", backends.ErrUnsupported, c.kernelName)
 	}
+	if err := c.sandbox.awake(); err != nil { // before the turn: a run under way has it until Resume
+		return nil, err
+	}
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, err
 	}
 	k, err := c.liveKernel(ctx)
+	if err == nil {
+		err = c.sandbox.awake()
+	}
 	if err != nil {
 		c.passTurn()
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
 )
 
 // Sandbox is an isolated place: a workspace folder and the contexts that run in it. The caller ends it with Kill;
@@ -24,11 +25,16 @@ type Sandbox struct {
 	instance backends.Instance
 	metadata map[string]string
 	started  time.Time
-	cull     time.Duration       // see Options.CullAfter
-	link     string              // what the workspace is a link to
-	roots    []string            // into which its links may lead
+	cull     time.Duration // see Options.CullAfter
+	link     string        // what the workspace is a link to
+	roots    []string      // into which its links may lead
+	limits   backends.Limits
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
+
+	clock   kernel.Clock // stands still while the sandbox is paused
+	gate    gate
+	history history
 
 	life context.Context // ends with the sandbox; its cause is ErrKilled
 	end  context.CancelCauseFunc
@@ -36,8 +42,8 @@ type Sandbox struct {
 	mu       sync.Mutex
 	contexts []*Context          // in the order of their creation
 	defaults map[string]*Context // by language
-	expiry   *time.Timer
-	expires  time.Time
+	expiry   *kernel.Timer
+	expires  time.Duration // on the clock; 0 when it lives until it is killed
 	killed   chan struct{} // closed when Kill has ended everything; nil until it begins
 	killErr  error
 }
@@ -61,6 +67,7 @@ type Options struct {
 	// AllowedRoots are folders, absolute paths, into which links in the workspace may lead, to read and to write; others
 	// lead nowhere. None.
 	AllowedRoots []string
+	Limits       backends.Limits // of all that runs in the sandbox together; Config.DefaultLimits for each field that is zero
 }
 
 // Info describes a sandbox.
@@ -70,8 +77,12 @@ type Info struct {
 	Workspace string             `json:"workspace"` // as the code sees it
 	Isolation backends.Isolation `json:"isolation"` // what keeps the code from the rest of the machine
 	StartedAt time.Time          `json:"started_at"`
-	ExpiresAt time.Time          `json:"expires_at"` // zero when it lives until it is killed
+	ExpiresAt time.Time          `json:"expires_at"` // zero when it lives until it is killed, and while it is paused
+	Paused    bool               `json:"paused,omitempty"`
 	Metadata  map[string]string  `json:"metadata,omitempty"`
+	Limits    backends.Limits    `json:"limits"`
+	// Enforcement says what makes each of the limits hold; package backends says how surely.
+	Enforcement map[backends.LimitName]backends.Enforcer `json:"enforcement,omitempty"`
 	// WorkspacePath is what the workspace is a link to; see Options.
 	WorkspacePath string   `json:"workspace_path,omitempty"`
 	AllowedRoots  []string `json:"allowed_roots,omitempty"`
@@ -101,9 +112,10 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	if opts.CullAfter < 0 {
 		return nil, fmt.Errorf("cull after is %v: use a positive one, 0 for the default, or NoTimeout", opts.CullAfter)
 	}
-	isolation := cmp.Or(opts.Isolation, e.config.Isolation)
+	limits := withDefaultLimits(opts.Limits, e.config.DefaultLimits)
 	instance, err := e.backend.Create(ctx, backends.Spec{
-		ID: opts.ID, Env: opts.Env, Isolation: isolation, WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots,
+		ID: opts.ID, Env: opts.Env, Isolation: cmp.Or(opts.Isolation, e.config.Isolation), Limits: limits,
+		WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots,
 	})
 	if err != nil {
 		return nil, err
@@ -112,6 +124,7 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 		engine: e, id: opts.ID, instance: instance, metadata: opts.Metadata, started: time.Now(),
 		cull: cmp.Or(opts.CullAfter, e.config.CullAfter), link: opts.WorkspacePath, roots: slices.Clone(opts.AllowedRoots),
 		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
+		limits: limits, gate: newGate(),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	if !opts.Lazy {
@@ -129,27 +142,34 @@ func (s *Sandbox) ID() string { return s.id }
 
 // Info describes the sandbox.
 func (s *Sandbox) Info() Info {
+	paused := s.gate.isPaused()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Info{
-		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(), StartedAt: s.started,
-		ExpiresAt: s.expires, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
+	info := Info{
+		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(),
+		StartedAt: s.started, Paused: paused, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
+		Limits: s.limits, Enforcement: s.instance.Enforcement(),
 	}
+	if s.expiry != nil && !paused {
+		info.ExpiresAt = time.Now().Add(s.expires - s.clock.Now())
+	}
+	return info
 }
 
-// SetTimeToLive lets the sandbox kill itself d from now, instead of when it would have; NoTimeout lets it live.
+// SetTimeToLive lets the sandbox kill itself d from now, instead of when it would have; NoTimeout lets it live. While the
+// sandbox is paused the time does not run.
 func (s *Sandbox) SetTimeToLive(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	s.expiry, s.expires = nil, time.Time{}
+	s.expiry, s.expires = nil, 0
 	if d == NoTimeout || s.killed != nil {
 		return
 	}
-	s.expires = time.Now().Add(d)
-	s.expiry = time.AfterFunc(d, func() {
+	s.expires = s.clock.Now() + d
+	s.expiry = s.clock.AfterFunc(d, func() {
 		if err := s.Kill(context.Background()); err != nil {
 			s.engine.config.Logger.Warn("kill expired sandbox", "sandbox", s.id, "error", err)
 		}
@@ -176,9 +196,11 @@ func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Con
 }
 
 func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context, error) {
-	if err := context.Cause(s.life); err != nil {
+	leave, err := s.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer leave()
 	if err := checkEnv(opts.Env); err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "RuntimeDir", &c.RuntimeDir, "", readText, "DS_SANDBOX_RUNTIME_DIR")
 	resolve(&r, "Python", &c.Python, "", readText, "DS_SANDBOX_PYTHON")
 	resolve(&r, "Isolation", &c.Isolation, "", readIsolation, "DS_SANDBOX_ISOLATION")
+	resolveSwitch(&r, "NoCgroup", &c.NoCgroup, "DS_SANDBOX_NO_CGROUP")
 	resolve(&r, "DefaultTimeout", &c.DefaultTimeout, DefaultTimeout, ParseDuration, also("DS_SANDBOX_TIMEOUT", "SANDBOX_TIMEOUT")...)
 	resolve(&r, "DefaultTimeToLive", &c.DefaultTimeToLive, DefaultTimeToLive, ParseDuration, "DS_SANDBOX_TIME_TO_LIVE")
 	resolve(&r, "CullAfter", &c.CullAfter, NoTimeout, ParseDuration, "DS_SANDBOX_CULL_AFTER")
@@ -100,6 +101,22 @@ func resolve[T cmp.Ordered](r *resolution, name string, field *T, fallback T, re
 		text = "none"
 	}
 	r.settings = append(r.settings, Setting{Name: name, Value: text, Source: source})
+}
+
+// resolveSwitch is resolve of a switch, which is off by default.
+func resolveSwitch(r *resolution, name string, field *bool, variable string) {
+	source := "default"
+	if *field {
+		source = "config"
+	} else if text := strings.TrimSpace(os.Getenv(variable)); text != "" {
+		on, err := strconv.ParseBool(text)
+		if err != nil {
+			r.errs = append(r.errs, fmt.Errorf("%s: %q is no switch: use true or false", variable, text))
+			return
+		}
+		*field, source = on, "environment "+variable
+	}
+	r.settings = append(r.settings, Setting{Name: name, Value: strconv.FormatBool(*field), Source: source})
 }
 
 func readText(text string) (string, error) { return text, nil }

@@ -6,7 +6,9 @@ import os
 import signal
 import time
 
+from bounds import Bounds
 from confine import ruleset
+from pausing import Pause
 from proctree import LINUX, below, strike, wait_any
 from spawn import Program, SpawnError, failure, spawn
 from wire import BadRequest, Channel, Server, until
@@ -38,6 +40,7 @@ class Keeper(Server):
         self._starting: dict[int, Start] = {}  # by the descriptor that tells
         self._rules: dict | None = None  # what the last program was shut in by
         self._confinement = -1  # their ruleset's descriptor
+        self._pause = Pause(os.getpid())
 
     def run(self) -> None:
         """Serves until the host or the supervisor is gone, then ends everything."""
@@ -60,13 +63,18 @@ class Keeper(Server):
             return {"pids": list(below(os.getpid())) if LINUX else sorted(self._running)}
         if op == "kill_all":
             return self._kill_all()
+        if op == "pause":
+            return self._switch(lambda: self._pause.stop(str(message.get("freezer") or "")))
+        if op == "resume":
+            return self._switch(self._pause.go)
         raise BadRequest("unknown op")
 
     def _start(self, message: dict, fds: list[int]) -> dict | None:
         try:
             program = Program(message["argv"], message["env"], message["cwd"], message.get("tty") is True)
+            program.bounds = Bounds(message.get("limits"))
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise BadRequest("argv, env, cwd: %r" % e) from e
+            raise BadRequest("argv, env, cwd, limits: %r" % e) from e
         if len(fds) != 3:
             raise BadRequest("start takes three descriptors")
         try:
@@ -136,6 +144,13 @@ class Keeper(Server):
                 return {"error": "signal: " + os.strerror(e.errno), "errno": e.errno}
         return {}
 
+    def _switch(self, act) -> dict:
+        try:
+            act()
+        except OSError as e:
+            return {"error": str(e), "errno": e.errno}
+        return {}
+
     def reap(self) -> bool:
         """Collects what has ended, tells of what the host started; returns whether any child is left."""
         while True:
@@ -160,6 +175,7 @@ class Keeper(Server):
     def _kill_all(self) -> dict:
         deadline = time.monotonic() + KILL_SECONDS
         killed: set[int] = set()
+        self._switch(self._pause.thaw)
         if not LINUX:
             return self._kill_groups(deadline)
 

@@ -80,6 +80,11 @@ def _stat(pid: int) -> list[bytes]:
         return []
 
 
+def state_of(pid: int) -> bytes:
+    """Returns the letter of a process's state; empty when it is gone."""
+    return b"".join(_stat(pid)[:1])
+
+
 def _all_children() -> dict[int, list[int]]:
     """Returns the children of every process."""
     found: dict[int, list[int]] = {}
@@ -183,20 +188,26 @@ def _open(pid: int) -> int:
 MAX_ROUNDS = 50
 
 
-def strike(root: int, spare=()) -> dict[int, bytes]:
-    """Stops and then kills what is below root, and returns it. What was born meanwhile needs another strike.
+def halt(root: int, spare=()) -> dict[int, bytes]:
+    """Stops what is below root, and returns it, parents first. What was born meanwhile is not stopped.
 
-    Stopped before any is killed, for a stopped process forks no more: however fast a fork bomb grows, each
-    round leaves only those that were born during it.
+    A stopped process forks no more: however fast a fork bomb grows, each round leaves only those that were
+    born during it.
     """
-    struck: dict[int, bytes] = {}
+    halted: dict[int, bytes] = {}
     for _ in range(MAX_ROUNDS):
-        fresh = {p: t for p, t in below(root, spare).items() if p not in struck}
+        fresh = {p: t for p, t in below(root, spare).items() if p not in halted}
         if not fresh:
             break
         for pid, started in fresh.items():
             signal_same(pid, started, signal.SIGSTOP)
-        struck.update(fresh)
+        halted.update(fresh)
+    return halted
+
+
+def strike(root: int, spare=()) -> dict[int, bytes]:
+    """Stops and then kills what is below root, and returns it. What was born meanwhile needs another strike."""
+    struck = halt(root, spare)
     for pid, started in struck.items():
         signal_same(pid, started, signal.SIGKILL)
     return struck

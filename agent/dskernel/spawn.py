@@ -8,6 +8,7 @@ import os
 import signal
 import termios
 
+from bounds import Bounds
 from confine import enter
 from proctree import PR_SET_PDEATHSIG, prctl
 
@@ -34,6 +35,7 @@ class Program:
     With tty, the standard input is to be its terminal.
     """
 
+    bounds = Bounds(None)  # limits
     confinement = -1  # a ruleset's descriptor, see confine.py; it stays its owner's
 
     def __init__(self, argv: list[str], env: dict[str, str], cwd: str, tty: bool = False) -> None:
@@ -108,6 +110,8 @@ def _execute(program: Program, fds: list[int], report: int, parent: int) -> None
         close_all_but(report, program.confinement)
         if program.tty:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        stage = "limits"  # after all descriptors were opened, for these may be limited
+        program.bounds.apply()
         stage, what = "chdir", program.cwd
         os.chdir(program.cwd)
         if program.confinement >= 0:

@@ -26,6 +26,14 @@ func Run(t *testing.T, open Open) {
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
+	RunLimits(t, open)
+}
+
+// RunLimits runs the part of the suite about limits, figures and pauses, for a backend that has several ways to hold them.
+func RunLimits(t *testing.T, open Open) {
+	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
+	t.Run("stats", func(t *testing.T) { testStats(t, open) })
+	t.Run("pause", func(t *testing.T) { testPause(t, open) })
 }
 
 // testOf is a test of one instance.

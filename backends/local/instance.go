@@ -62,7 +62,7 @@ func (in *instance) make(spec backends.Spec) (err error) {
 		return err
 	}
 	place := agent.Place{
-		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime, Isolation: isolation, Roots: roots,
+		ID: in.id, Mark: n.Mark, Env: spec.Env, Runtime: runtime, Isolation: isolation, Roots: roots, Limits: spec.Limits,
 		Workspace: filepath.Join(base.dir, workspaceName(in.id)), Private: filepath.Join(base.dir, privateName(in.id)),
 	}
 	if workspace != "" {

@@ -22,6 +22,7 @@ type Config struct {
 	BaseDir    string        // of the workspaces; ds_sandbox_workspaces in the temporary folder
 	RuntimeDir string        // of sockets; ds-sandbox in XDG_RUNTIME_DIR, else ds-sandbox-UID in /tmp
 	Logger     *slog.Logger  // nil discards
+	NoCgroup   bool          // limits hold without control groups: by the limits of processes and a watchdog
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }
@@ -68,7 +69,9 @@ func Open(ctx context.Context, config Config) (*Backend, error) {
 	if err != nil {
 		return nil, errors.Join(err, base.close())
 	}
-	a, err := agent.New(agent.Config{Python: config.Python, RuntimeDir: runtime.dir, Logger: config.Logger, Trace: config.Trace})
+	a, err := agent.New(agent.Config{
+		Python: config.Python, RuntimeDir: runtime.dir, Logger: config.Logger, NoCgroup: config.NoCgroup, Trace: config.Trace,
+	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("local: %w", err), runtime.close(), base.close())
 	}

@@ -43,6 +43,17 @@ func TestLocalPassesTheSuite(t *testing.T) {
 	})
 }
 
+func TestLimitsHoldWithoutControlGroups(t *testing.T) {
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	backendtest.RunLimits(t, func(t *testing.T) backends.Backend {
+		base, runtime := folders(t)
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoCgroup: true})
+		require.NoError(t, err)
+		return b
+	})
+}
+
 // create opens a backend and an instance without a kernel.
 func create(t *testing.T) (*local.Backend, backends.Instance, string) {
 	t.Helper()

@@ -56,6 +56,7 @@ func exitCode(err error) (code int, say bool) {
 	var usage *usageError
 	var sig *signalError
 	var raised *sandbox.ExecutionError
+	var limit *sandbox.LimitError
 	switch {
 	case err == nil:
 		return 0, false
@@ -74,7 +75,7 @@ func exitCode(err error) (code int, say bool) {
 		return exitTimeout, true
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted, false
-	case errors.As(err, &raised):
+	case errors.As(err, &raised), errors.As(err, &limit):
 		return exitRaised, true
 	}
 	return exitFailed, true

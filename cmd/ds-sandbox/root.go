@@ -47,7 +47,7 @@ func newRoot(s *streams) *cobra.Command {
 Every flag can be given by a variable too: DS_SANDBOX_ and its name in capitals,
 for instance DS_SANDBOX_TIMEOUT for --timeout.
 
-Exit codes: 0 success, 1 the code raised, 2 wrong usage, 3 the sandbox failed,
+Exit codes: 0 success, 1 the code raised or reached a limit, 2 wrong usage, 3 the sandbox failed,
 124 the run timed out, 130 interrupted, 141 the output's reader went away, 143 terminated.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,

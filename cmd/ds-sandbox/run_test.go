@@ -69,7 +69,15 @@ func TestRunPrintsAndExits(t *testing.T) {
 		"an image":          {args: []string{"-c", shownImage, "--out", filepath.Join(dir, "a/b")}, err: "image saved as " + filepath.Join(dir, "a/b/image-1.png")},
 		"an image unsaved":  {args: []string{"-c", shownImage}, err: "--out DIR saves it"},
 		"out is a file":     {args: []string{"-c", shownImage, "--out", data}, code: exitFailed, err: "--out: "},
-		"trace":             {args: []string{"-c", "1", "--trace-wire"}, out: "1\n", err: "-> shell   execute_request"},
+		"a limit of memory": {
+			args: []string{"-c", "held = []\nwhile len(held) < 3000: held.append(b'x' * (1 << 20))", "--memory", "300M"},
+			code: exitRaised, err: "memory limit reached: 300 MiB allowed",
+		},
+		"a limit of time": {
+			args: []string{"-c", "while True: pass", "--cpu-time", "2"}, code: exitRaised, err: "cpu time limit reached: 2s allowed",
+		},
+		"a limit of files": {args: []string{"-c", "open('x', 'wb').write(bytes(9999))", "--file-size", "1K"}, code: exitRaised, err: "File too large"},
+		"trace":            {args: []string{"-c", "1", "--trace-wire"}, out: "1\n", err: "-> shell   execute_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachPython(t, func(t *testing.T, python string) {

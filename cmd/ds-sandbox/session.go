@@ -27,6 +27,7 @@ type sessionOptions struct {
 	isolation string
 	workspace string
 	roots     []string
+	limits    limitOptions
 
 	environment map[string]string // env, checked
 	uploads     []upload          // files, checked
@@ -47,11 +48,15 @@ func (o *sessionOptions) placeFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
 	flags.StringVar(&o.workspace, "workspace", "", "work in this folder of yours rather than in a new one; it stays")
 	flags.StringArrayVar(&o.roots, "allow-root", nil, "a folder into which links in the workspace may lead; repeatable")
+	o.limits.flags(flags)
 	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: files or none (default files where it can be had)")
 }
 
 // check reads the options, before anything is started.
 func (o *sessionOptions) check() error {
+	if err := o.limits.check(); err != nil {
+		return err
+	}
 	switch backends.Isolation(o.isolation) {
 	case "", backends.IsolationNone, backends.IsolationFiles:
 	default:
@@ -135,6 +140,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{
 		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Lazy: o.lazy, Isolation: backends.Isolation(o.isolation),
 		WorkspacePath: o.workspace, AllowedRoots: o.roots,
+		Limits: o.limits.limits,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package agent
+
+import "time"
+
+// census counts nothing where there is no /proc.
+type census struct {
+	cpu                time.Duration
+	memory             int64
+	processes, threads int
+	largest            member
+	members            []int
+	partial            bool
+}
+
+type member struct {
+	pid    int
+	memory int64
+}
+
+func (*limiter) census(int) census         { return census{} }
+func takeCensus(int) census                { return census{} }
+func canTakeCensus() bool                  { return false }
+func (*census) exactMemory() int64         { return 0 }
+func (*census) unlinkedBytes(string) int64 { return 0 }
+func (member) kill()                       {}

@@ -1,0 +1,395 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// A hierarchy is a place where control groups may be made: the group of this program itself, if that is ours to divide,
+// see divisible. The program itself is never moved.
+type hierarchy struct {
+	dir         string // the group that ours are made in
+	v2          bool
+	controllers map[string]bool
+}
+
+// controllers that a sandbox's group uses, as far as they are there.
+var controllers = []string{"memory", "cpu", "cpuacct", "pids", "freezer"}
+
+// hierarchies of this machine; looked for once.
+var hierarchies = sync.OnceValue(func() []hierarchy {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	return findHierarchies(string(mounts), string(groups))
+})
+
+// findHierarchies reads the tables of mounts and of this program's groups.
+func findHierarchies(mounts, groups string) []hierarchy {
+	own := make(map[string]string) // group by controllers; "" is v2
+	for line := range strings.Lines(groups) {
+		if fields := strings.SplitN(strings.TrimSpace(line), ":", 3); len(fields) == 3 {
+			own[fields[1]] = fields[2]
+		}
+	}
+	var found []hierarchy
+	for line := range strings.Lines(mounts) {
+		before, after, ok := strings.Cut(line, " - ")
+		place, kind := strings.Fields(before), strings.Fields(after)
+		if !ok || len(place) < 5 || len(kind) < 3 {
+			continue
+		}
+		root, mount := place[3], place[4] // what of the hierarchy is mounted, and where
+		switch kind[0] {
+		case "cgroup2":
+			if below, ok := groupBelow(own[""], root); ok {
+				found = append(found, divideV2(mount, below)...)
+			}
+		case "cgroup":
+			for list, group := range own {
+				below, ok := groupBelow(group, root)
+				dir := filepath.Join(mount, below)
+				if !ok || list == "" || !sameOptions(kind[2], list) || !divisible(dir, below == "") {
+					continue
+				}
+				h := hierarchy{dir: dir, controllers: make(map[string]bool)}
+				for name := range strings.SplitSeq(list, ",") {
+					h.controllers[name] = true
+				}
+				found = append(found, h)
+			}
+		}
+	}
+	return found
+}
+
+// groupBelow is the part of a group's path below root.
+func groupBelow(group, root string) (string, bool) {
+	if group == "" {
+		return "", false
+	}
+	below, ok := strings.CutPrefix(group, strings.TrimSuffix(root, "/"))
+	return strings.Trim(below, "/"), ok && (below == "" || below[0] == '/')
+}
+
+// sameOptions reports whether all controllers of a list are among the options of a mount.
+func sameOptions(options, list string) bool {
+	given := strings.Split(options, ",")
+	for name := range strings.SplitSeq(list, ",") {
+		found := false
+		for _, option := range given {
+			found = found || option == name
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// divideV2 is where groups of version 2 can be made. One with processes in it can't have groups with controllers below it,
+// except the root, so a user's program goes beside its own group, where that belongs to the user.
+func divideV2(mount, below string) []hierarchy {
+	dirs := []string{filepath.Join(mount, below)}
+	if below != "" && os.Geteuid() != 0 {
+		dirs = append(dirs, filepath.Dir(dirs[0]))
+	}
+	for _, dir := range dirs {
+		if !divisible(dir, dir == filepath.Clean(mount)) {
+			continue
+		}
+		h := hierarchy{dir: dir, v2: true, controllers: passedOn(dir)}
+		available, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+		for _, name := range strings.Fields(string(available)) {
+			if !h.controllers[name] && writeControl(dir, "cgroup.subtree_control", "+"+name) == nil {
+				h.controllers[name] = true
+			}
+		}
+		if len(h.controllers) > 0 {
+			h.controllers["freezer"], h.controllers["cpuacct"] = true, true // every group has these
+			return []hierarchy{h}
+		}
+	}
+	return nil
+}
+
+// passedOn are the controllers that groups below one of version 2 have.
+func passedOn(dir string) map[string]bool {
+	names, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	found := make(map[string]bool)
+	for _, name := range strings.Fields(string(names)) {
+		found[name] = true
+	}
+	return found
+}
+
+// divisible reports whether a group is ours to divide. Each group has one manager. We are it where the group is the top of
+// what we see, as in a container; where it was given to this user; or where it is marked as delegated. Root could write
+// in groups that somebody else manages too, and would be in the way there.
+func divisible(dir string, top bool) bool {
+	if unix.Access(dir, unix.W_OK) != nil || unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) != nil {
+		return false
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	if top || os.Geteuid() != 0 && ownerOf(info) == os.Geteuid() {
+		return true
+	}
+	for _, name := range []string{"trusted.delegate", "user.delegate"} {
+		value := make([]byte, 8)
+		if n, err := unix.Getxattr(dir, name, value); err == nil && string(value[:n]) == "1" {
+			return true
+		}
+	}
+	return false
+}
+
+// cgroup is a sandbox's control group: one folder in each hierarchy that its limits use. The caller ends it with remove.
+type cgroup struct {
+	dirs map[string]string // by controller; several may have one
+	v2   map[string]bool   // by controller
+}
+
+// groupName is the name of a sandbox's groups.
+func groupName(mark string) string { return "ds-sandbox-" + mark }
+
+// makeCgroup makes a group with as many of the controllers as there are; nil when there is none.
+func makeCgroup(from []hierarchy, mark string) *cgroup {
+	g := &cgroup{dirs: make(map[string]string), v2: make(map[string]bool)}
+	for _, name := range controllers {
+		for _, h := range from {
+			if !h.controllers[name] || g.dirs[name] != "" {
+				continue
+			}
+			dir := filepath.Join(h.dir, groupName(mark))
+			if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+				continue // a limit that needs it says that it is not there
+			}
+			g.dirs[name], g.v2[name] = dir, h.v2
+		}
+	}
+	if len(g.dirs) == 0 {
+		return nil
+	}
+	return g
+}
+
+// apply sets the limits that have their controller, and tells which.
+func (g *cgroup) apply(l backends.Limits) (map[backends.LimitName]backends.Enforcer, error) {
+	const period = 100_000 // microseconds in which a share is counted
+	done := make(map[backends.LimitName]backends.Enforcer)
+	var errs []error
+	set := func(limit backends.LimitName, controller string, wanted bool, v1, v2 [][2]string) {
+		dir, ok := g.dirs[controller]
+		if !wanted || !ok {
+			return
+		}
+		settings, by := v1, backends.ByCgroup1
+		if g.v2[controller] {
+			settings, by = v2, backends.ByCgroup2
+		}
+		for i, s := range settings {
+			// The first setting is the limit. Those after it are about swap, which a system may not count.
+			if err := writeControl(dir, s[0], s[1]); err != nil && i == 0 {
+				errs = append(errs, fmt.Errorf("limit %s: %w", limit, err))
+				return
+			}
+		}
+		done[limit] = by
+	}
+	memory, processes := strconv.FormatInt(l.Memory, 10), strconv.Itoa(l.Processes)
+	quota := strconv.FormatInt(max(1000, int64(l.CPUs*period)), 10)
+	set(backends.LimitMemory, "memory", l.Memory > 0,
+		[][2]string{{"memory.limit_in_bytes", memory}, {"memory.memsw.limit_in_bytes", memory}},
+		[][2]string{{"memory.max", memory}, {"memory.swap.max", "0"}})
+	set(backends.LimitCPUs, "cpu", l.CPUs > 0,
+		[][2]string{{"cpu.cfs_quota_us", quota}, {"cpu.cfs_period_us", strconv.Itoa(period)}},
+		[][2]string{{"cpu.max", quota + " " + strconv.Itoa(period)}})
+	set(backends.LimitProcesses, "pids", l.Processes > 0,
+		[][2]string{{"pids.max", processes}}, [][2]string{{"pids.max", processes}})
+	return done, errors.Join(errs...)
+}
+
+// members are the files that a process writes 0 to in order to join.
+func (g *cgroup) members() []string {
+	var files []string
+	seen := make(map[string]bool)
+	for _, name := range controllers {
+		if dir := g.dirs[name]; dir != "" && !seen[dir] {
+			seen[dir] = true
+			files = append(files, filepath.Join(dir, "cgroup.procs"))
+		}
+	}
+	return files
+}
+
+// freezer is the file that stops and continues the group; empty without one.
+func (g *cgroup) freezer() string {
+	switch dir := g.dirs["freezer"]; {
+	case dir == "":
+		return ""
+	case g.v2["freezer"]:
+		return filepath.Join(dir, "cgroup.freeze")
+	default:
+		return filepath.Join(dir, "freezer.state")
+	}
+}
+
+// cpu is what the group's processes have used, those that are gone among them.
+func (g *cgroup) cpu() (time.Duration, bool) {
+	dir := g.dirs["cpuacct"]
+	if g.v2["cpuacct"] {
+		n, ok := readControl(dir, "cpu.stat", "usage_usec")
+		return time.Duration(n) * time.Microsecond, ok
+	}
+	n, ok := readControl(dir, "cpuacct.usage", "")
+	return time.Duration(n), ok
+}
+
+// memory is what the group uses without file pages that the system would give up first.
+func (g *cgroup) memory() (int64, bool) {
+	dir, current, cache := g.dirs["memory"], "memory.usage_in_bytes", "total_inactive_file"
+	if g.v2["memory"] {
+		current, cache = "memory.current", "inactive_file"
+	}
+	used, ok := readControl(dir, current, "")
+	spare, _ := readControl(dir, "memory.stat", cache)
+	return max(0, used-spare), ok
+}
+
+// pids are the processes in the group, or nil when that can't be told.
+func (g *cgroup) pids() []int {
+	files := g.members()
+	var found []int
+	for _, field := range strings.Fields(string(readAll(files[len(files)-1]))) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// kills counts the processes that the system killed for the limit of memory.
+func (g *cgroup) kills() (int64, bool) {
+	if g.v2["memory"] {
+		return readControl(g.dirs["memory"], "memory.events", "oom_kill")
+	}
+	return readControl(g.dirs["memory"], "memory.oom_control", "oom_kill")
+}
+
+// refusals counts the forks that the system refused for the limit of processes.
+func (g *cgroup) refusals() (int64, bool) { return readControl(g.dirs["pids"], "pids.events", "max") }
+
+// groupPatience is how long a group may take to become empty, whose processes were all killed.
+const groupPatience = 2 * time.Second
+
+// remove kills what is left in the group, and removes it with groups that the code made in it.
+func (g *cgroup) remove() error {
+	var errs []error
+	seen := make(map[string]bool)
+	for _, dir := range g.dirs {
+		if !seen[dir] {
+			seen[dir] = true
+			errs = append(errs, removeGroup(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeMarked removes the groups of sandboxes whose engines are dead.
+func removeMarked(marks []string) error {
+	var errs []error
+	for _, mark := range marks {
+		if mark == "" || strings.ContainsAny(mark, "/\x00") { // the code can write where we have it from
+			continue
+		}
+		for _, h := range hierarchies() {
+			errs = append(errs, removeGroup(filepath.Join(h.dir, groupName(mark))))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeGroup kills and thaws what is in a group, and removes it. One that is not there is no error.
+func removeGroup(dir string) error {
+	for deadline := time.Now().Add(groupPatience); ; time.Sleep(time.Millisecond) {
+		err := emptyGroup(dir, 0)
+		if err == nil || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("agent: remove control group: %w", err)
+		}
+	}
+}
+
+// maxGroupDepth bounds how deep the groups are followed that code made in its own.
+const maxGroupDepth = 16
+
+func emptyGroup(dir string, depth int) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.IsDir() && depth < maxGroupDepth {
+			_ = emptyGroup(filepath.Join(dir, entry.Name()), depth+1) // the last line tells
+		}
+	}
+	members, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	for _, field := range strings.Fields(string(members)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || pid <= 1 || pid == os.Getpid() { // 0 is a process of another namespace
+			continue
+		}
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+	if len(members) > 0 {
+		_ = writeControl(dir, "freezer.state", "THAWED")
+		_ = writeControl(dir, "cgroup.freeze", "0")
+	}
+	return unix.Rmdir(dir)
+}
+
+// writeControl writes to a file of a group that is there.
+func writeControl(dir, name, value string) error {
+	path := filepath.Join(dir, name)
+	if err := writeProc(path, value); err != nil {
+		return &os.PathError{Op: "write " + value + " to", Path: path, Err: err}
+	}
+	return nil
+}
+
+// readControl reads a number: the value of a key, or the whole file when key is empty.
+func readControl(dir, name, key string) (int64, bool) {
+	if dir == "" {
+		return 0, false
+	}
+	var buf [8 << 10]byte
+	for line := range strings.Lines(string(readProc(filepath.Join(dir, name), buf[:]))) {
+		fields := strings.Fields(line)
+		if key != "" && (len(fields) < 2 || fields[0] != key) || len(fields) == 0 {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[len(fields)-1], 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}

@@ -1,0 +1,127 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// fakeGroup makes a folder that looks like a control group.
+func fakeGroup(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	for name, text := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+}
+
+func TestHierarchiesAreFoundWhereTheyAreOurs(t *testing.T) {
+	dir := t.TempDir()
+	fakeGroup(t, filepath.Join(dir, "memory/others"), map[string]string{"cgroup.procs": ""})
+	fakeGroup(t, filepath.Join(dir, "pids"), map[string]string{"cgroup.procs": ""})
+	fakeGroup(t, filepath.Join(dir, "cpu"), map[string]string{"cgroup.procs": ""})
+	mounts := strings.ReplaceAll(`31 23 0:28 / /sys rw shared:3 - tmpfs tmpfs rw,mode=755
+32 31 0:29 /box DIR/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / DIR/memory rw,relatime - cgroup cgroup rw,memory
+39 31 0:36 / DIR/pids rw,relatime shared:7 - cgroup cgroup rw,pids
+garbage
+`, "DIR", dir)
+	groups := "4:memory:/others\n8:pids:/\n3:cpu,cpuacct:/box\n1:name=systemd:/\n0::/\nnonsense\n"
+	found := make(map[string]string)
+	for _, h := range findHierarchies(mounts, groups) {
+		for name := range h.controllers {
+			found[name] = h.dir
+		}
+	}
+	want := map[string]string{"pids": filepath.Join(dir, "pids"), "cpu": filepath.Join(dir, "cpu"), "cpuacct": filepath.Join(dir, "cpu")}
+	if os.Geteuid() != 0 {
+		want["memory"] = filepath.Join(dir, "memory/others") // it belongs to this user
+	}
+	require.Equal(t, want, found, "what has another manager is left alone")
+}
+
+func TestVersion2GroupsGoWhereControllersArePassedOn(t *testing.T) {
+	dir := t.TempDir()
+	fakeGroup(t, dir, map[string]string{
+		"cgroup.procs": "", "cgroup.controllers": "cpu memory pids\n", "cgroup.subtree_control": "cpu memory pids\n",
+	})
+	found := findHierarchies("1 1 0:1 / "+dir+" rw - cgroup2 cgroup2 rw\n", "0::/\n")
+	require.Len(t, found, 1)
+	g := makeCgroup(found, "mark")
+	group := filepath.Join(dir, "ds-sandbox-mark")
+	require.DirExists(t, group)
+	// What the system itself would put there.
+	fakeGroup(t, group, map[string]string{
+		"memory.max": "", "memory.swap.max": "", "cpu.max": "", "pids.max": "", "cgroup.procs": "",
+		"cpu.stat": "usage_usec 1500000\nuser_usec 1\n", "memory.current": "5000\n", "memory.stat": "anon 1\ninactive_file 2000\n",
+		"memory.events": "low 0\noom 1\noom_kill 3\n", "pids.events": "max 7\n",
+	})
+	by, err := g.apply(backends.Limits{Memory: 1 << 20, CPUs: 1.5, Processes: 9})
+	require.NoError(t, err)
+	require.Equal(t, map[backends.LimitName]backends.Enforcer{
+		backends.LimitMemory: backends.ByCgroup2, backends.LimitCPUs: backends.ByCgroup2, backends.LimitProcesses: backends.ByCgroup2,
+	}, by)
+	for name, want := range map[string]string{"memory.max": "1048576", "memory.swap.max": "0", "cpu.max": "150000 100000", "pids.max": "9"} {
+		data, err := os.ReadFile(filepath.Join(group, name))
+		require.NoError(t, err)
+		require.Equal(t, want, string(data), name)
+	}
+	cpu, ok := g.cpu()
+	require.True(t, ok)
+	require.Equal(t, 1500*time.Millisecond, cpu)
+	memory, ok := g.memory()
+	require.True(t, ok)
+	require.EqualValues(t, 3000, memory)
+	kills, _ := g.kills()
+	require.EqualValues(t, 3, kills)
+	refusals, _ := g.refusals()
+	require.EqualValues(t, 7, refusals)
+	require.Equal(t, filepath.Join(group, "cgroup.freeze"), g.freezer())
+	require.Equal(t, []string{filepath.Join(group, "cgroup.procs")}, g.members())
+}
+
+func TestMemoryGroupOfVersion1TellsWhatItKilled(t *testing.T) {
+	dir := t.TempDir()
+	g := makeCgroup([]hierarchy{{dir: dir, controllers: map[string]bool{"memory": true}}}, "mark")
+	fakeGroup(t, filepath.Join(dir, "ds-sandbox-mark"), map[string]string{
+		"memory.limit_in_bytes": "", "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+	})
+	l := backends.Limits{Memory: 1 << 20}
+	by, err := g.apply(l)
+	require.NoError(t, err, "a system that does not count swap is no reason to refuse")
+	w := &watchdog{limiter: &limiter{limits: l, group: g, by: by}, reasons: make(map[int]*backends.LimitError)}
+	killed := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}
+	require.Nil(t, w.verdict(7, killed), "somebody else did")
+	fakeGroup(t, filepath.Join(dir, "ds-sandbox-mark"), map[string]string{"memory.oom_control": "oom_kill 1\n"})
+	require.Nil(t, w.verdict(7, backends.ExitStatus{Code: 1}))
+	require.Equal(t, backends.LimitMemory, w.verdict(7, killed).Limit)
+	require.Nil(t, w.verdict(8, killed), "one death explains one")
+}
+
+func TestGroupsOfDeadSandboxesAreRemoved(t *testing.T) {
+	if len(hierarchies()) == 0 {
+		t.Skip("no control group may be written here")
+	}
+	a := newAgent(t)
+	in := openPlaceNamed(t, a, "swept")
+	limiter, err := a.bind(backends.Limits{Processes: 50}, "test-"+strings.ReplaceAll(t.Name(), "/", ""))
+	require.NoError(t, err)
+	in.limiter = limiter
+	p := start(t, in, "unset DS_SANDBOX_MARK; exec env -i sleep 600")
+	members, err := os.ReadFile(limiter.group.members()[0])
+	require.NoError(t, err)
+	require.NotEmpty(t, strings.Fields(string(members)), "the program is in the group")
+	require.NoError(t, KillMarked("test-"+t.Name()))
+	status, err := p.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "SIGKILL", status.Signal, "although it has wiped its environment")
+	for _, dir := range limiter.group.dirs {
+		require.NoDirExists(t, dir)
+	}
+}

@@ -1,0 +1,49 @@
+"""What a program is started with so that it stays within its sandbox's limits."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+
+class Bounds:
+    """Control groups to join, limits of the process itself, and whom the system takes first when memory runs short."""
+
+    def __init__(self, message: dict | None) -> None:
+        """Reads the ``limits`` of a start. Raises ValueError, TypeError or AttributeError for what is none."""
+        message = message or {}
+        self._groups = [os.fsencode(g) for g in message.get("groups") or ()]
+        self._rlimits = {_number(name): int(n) for name, n in (message.get("rlimits") or {}).items()}
+        self._oom = b"%d" % int(message.get("oom") or 0)
+
+    def apply(self) -> None:
+        """Binds the calling process and all that it will start. Raises OSError."""
+        for group in self._groups:
+            _write(group, b"0")
+        if self._oom != b"0":
+            try:
+                _write(b"/proc/self/oom_score_adj", self._oom)
+            except OSError:
+                pass  # a wish only
+        for number, most in self._rlimits.items():
+            hard = resource.getrlimit(number)[1]
+            if hard != resource.RLIM_INFINITY:
+                most = min(most, hard)
+            try:
+                resource.setrlimit(number, (most, most))
+            except ValueError as e:
+                raise OSError(22, str(e)) from e
+
+
+def _number(name: str) -> int:
+    if not name.startswith("RLIMIT_"):
+        raise ValueError("no limit of a process: %r" % name)
+    return getattr(resource, name)
+
+
+def _write(path: bytes, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
