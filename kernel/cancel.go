@@ -6,10 +6,14 @@ import (
 )
 
 // Interrupts are sent only while the kernel runs the code they are meant for. One that comes earlier is lost:
-// ipykernel ignores SIGINT until its handler runs, and dies of it before it is initialised.
+// ipykernel ignores SIGINT until its handler runs, and dies of it before it is initialised. One that waits for a paused process
+// may be taken by any of its threads as it goes on, and then does not wake the one that sleeps in the code.
 
 // runsAfter is how long after busy the code counts as running when the kernel sends no execute_input.
 const runsAfter = 100 * time.Millisecond
+
+// afterResume is how long after a pause a process's threads have taken up their work again.
+const afterResume = 50 * time.Millisecond
 
 // Interrupt stops the run: at once when its code runs, else as soon as it does. It returns before the
 // kernel has reacted and does nothing when the run is over. It may be called again.
@@ -47,6 +51,14 @@ func (e *Execution) advance(to phase) {
 // sendWanted sends the interrupt that is asked for, if it would reach the code.
 func (e *Execution) sendWanted() {
 	if e.wanted == 0 || e.phase < phaseRuns || e.over || e.gotReply || e.gotIdle {
+		return
+	}
+	if clock := e.conn.opts.Clock; clock.Paused() {
+		clock.AfterFunc(afterResume, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.sendWanted()
+		})
 		return
 	}
 	e.wanted = 0

@@ -40,6 +40,13 @@ func (c *Clock) now() time.Duration {
 	return c.elapsed + time.Since(c.since)
 }
 
+// Paused reports whether the clock stands still.
+func (c *Clock) Paused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused
+}
+
 // AfterFunc calls f on a goroutine of its own once d has run on the clock.
 func (c *Clock) AfterFunc(d time.Duration, f func()) *Timer {
 	c.mu.Lock()

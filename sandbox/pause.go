@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -85,11 +86,16 @@ func (s *Sandbox) Pause(ctx context.Context) error {
 // Resume lets a paused sandbox go on, and its times run on. It is idempotent. Errors: ErrKilled, the cause of ctx.
 func (s *Sandbox) Resume(ctx context.Context) error {
 	err := s.switchPower(ctx, false, func(p backends.Pauser) error {
-		err := p.Resume(ctx)
-		if err == nil {
-			s.clock.Resume()
+		if err := p.Resume(ctx); err != nil {
+			return err
 		}
-		return err
+		s.clock.Resume()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.expiry != nil {
+			s.expires = time.Now().Add(s.due - s.clock.Now())
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("sandbox: resume: %w", s.reason(err))

@@ -43,7 +43,8 @@ type Sandbox struct {
 	contexts []*Context          // in the order of their creation
 	defaults map[string]*Context // by language
 	expiry   *kernel.Timer
-	expires  time.Duration // on the clock; 0 when it lives until it is killed
+	due      time.Duration // on the clock; when expiry is
+	expires  time.Time     // the same as a date; zero when it lives until it is killed
 	killed   chan struct{} // closed when Kill has ended everything; nil until it begins
 	killErr  error
 }
@@ -150,8 +151,8 @@ func (s *Sandbox) Info() Info {
 		StartedAt: s.started, Paused: paused, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
 		Limits: s.limits, Enforcement: s.instance.Enforcement(),
 	}
-	if s.expiry != nil && !paused {
-		info.ExpiresAt = time.Now().Add(s.expires - s.clock.Now())
+	if !paused {
+		info.ExpiresAt = s.expires
 	}
 	return info
 }
@@ -164,11 +165,11 @@ func (s *Sandbox) SetTimeToLive(d time.Duration) {
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}
-	s.expiry, s.expires = nil, 0
+	s.expiry, s.expires = nil, time.Time{}
 	if d == NoTimeout || s.killed != nil {
 		return
 	}
-	s.expires = s.clock.Now() + d
+	s.due, s.expires = s.clock.Now()+d, time.Now().Add(d)
 	s.expiry = s.clock.AfterFunc(d, func() {
 		if err := s.Kill(context.Background()); err != nil {
 			s.engine.config.Logger.Warn("kill expired sandbox", "sandbox", s.id, "error", err)
