@@ -7,10 +7,10 @@ import resource
 
 
 class Bounds:
-    """Control groups to join, limits of the process itself, and whom the system takes first when memory runs short."""
+    """Control groups to join, limits of the process itself, and its rank when the system runs short of memory."""
 
     def __init__(self, message: dict | None) -> None:
-        """Reads the ``limits`` of a start. Raises ValueError, TypeError or AttributeError for what is none."""
+        """Reads the ``limits`` of a start. Raises ValueError, TypeError or AttributeError."""
         message = message or {}
         self._groups = [os.fsencode(g) for g in message.get("groups") or ()]
         self._rlimits = {_number(name): int(n) for name, n in (message.get("rlimits") or {}).items()}

@@ -51,7 +51,6 @@ class Pause:
         for pid, started in reversed(list(stopped.items())):
             signal_same(pid, started, signal.SIGCONT)
 
-
     def thaw(self) -> None:
         """Thaws the group: what is frozen does not even die. Raises OSError."""
         if self._freezer:

@@ -206,7 +206,10 @@ def halt(root: int, spare=()) -> dict[int, bytes]:
 
 
 def strike(root: int, spare=()) -> dict[int, bytes]:
-    """Stops and then kills what is below root, and returns it. What was born meanwhile needs another strike."""
+    """Stops and then kills what is below root, and returns it.
+
+    What was born meanwhile needs another strike.
+    """
     struck = halt(root, spare)
     for pid, started in struck.items():
         signal_same(pid, started, signal.SIGKILL)

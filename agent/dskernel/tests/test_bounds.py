@@ -18,7 +18,9 @@ def start_bound(keeper, argv, limits, stdout=None):
     null = os.open(NULL, os.O_RDWR)
     try:
         out = null if stdout is None else stdout
-        return keeper.call("start", [null, out, out], argv=argv, env={"PATH": os.defpath}, cwd="/", limits=limits)
+        return keeper.call(
+            "start", [null, out, out], argv=argv, env={"PATH": os.defpath}, cwd="/", limits=limits
+        )
     finally:
         os.close(null)
 
@@ -45,7 +47,13 @@ def test_program_that_cannot_be_bound_does_not_run(python, tmp_path):
         keeper, _ = h.keep()
         refused = start_bound(keeper, ["/bin/true"], {"groups": [str(tmp_path / "none" / "cgroup.procs")]})
         assert refused["stage"] == "limits" and "error" in refused
-        for limits in ({"rlimits": {"NOFILE": 1}}, {"rlimits": {"RLIMIT_X": 1}}, {"rlimits": 3}, {"oom": "x"}, [1]):
+        for limits in (
+            {"rlimits": {"NOFILE": 1}},
+            {"rlimits": {"RLIMIT_X": 1}},
+            {"rlimits": 3},
+            {"oom": "x"},
+            [1],
+        ):
             assert "bad request" in start_bound(keeper, ["/bin/true"], limits)["error"]
         assert "pid" in start_bound(keeper, ["/bin/true"], None)
 
