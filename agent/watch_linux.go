@@ -195,7 +195,7 @@ func (w *watch) handle(wd int, mask, cookie uint32, name string) error {
 			w.tell(dir, name, backends.WatchWrite)
 		}
 	case mask&unix.IN_ATTRIB != 0:
-		if dir.knows(name) {
+		if dir.knows(name) && !w.nameless(dir, name) {
 			w.tell(dir, name, backends.WatchChmod)
 		}
 		if isDir && w.options.Recursive && dir.children[name] == nil { // it could not be read before
@@ -203,6 +203,15 @@ func (w *watch) handle(wd int, mask, cookie uint32, name string) error {
 		}
 	}
 	return nil
+}
+
+// nameless reports whether an event is of a file without a name (O_TMPFILE), for which the system makes one up: # and a number.
+func (w *watch) nameless(dir *folder, name string) bool {
+	if !strings.HasPrefix(name, "#") {
+		return false
+	}
+	_, err := w.files.root.Lstat(path.Join(w.name, dir.path(name)))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // maxOurs bounds how many of our own files are on their way at once.
