@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
@@ -212,7 +213,14 @@ func setSize(master *os.File, size backends.Size) error {
 	if size.Cols < 1 || size.Rows < 1 || size.Cols > maxSide || size.Rows > maxSide {
 		return fmt.Errorf("terminal of %d columns and %d rows: use 1 to %d of each", size.Cols, size.Rows, maxSide)
 	}
-	return pty.Setsize(master, &pty.Winsize{Cols: uint16(size.Cols), Rows: uint16(size.Rows)})
+	descriptor, err := master.SyscallConn() // not Fd, which a Close at the same time would leave to another file
+	if err != nil {
+		return err
+	}
+	ws := &unix.Winsize{Col: uint16(size.Cols), Row: uint16(size.Rows)}
+	var set error
+	err = descriptor.Control(func(fd uintptr) { set = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, ws) })
+	return errors.Join(err, os.NewSyscallError("ioctl", set))
 }
 
 func (o *output) Read(p []byte) (int, error) {

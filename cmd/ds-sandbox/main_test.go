@@ -154,7 +154,9 @@ func start(t *testing.T, s *streams, args ...string) *command {
 		s.err = c.err
 	}
 	s.signals = c.signals
-	args = append([]string{args[0], "--workspace-base", c.base}, args[1:]...)
+	if len(args) > 0 {
+		args = append([]string{args[0], "--workspace-base", c.base}, args[1:]...)
+	}
 	go func() { c.code <- execute(context.Background(), args, s) }()
 	t.Cleanup(func() {
 		if !c.ended { // the test failed
