@@ -193,7 +193,8 @@ func (f *files) Rename(_ context.Context, oldName, newName string) error {
 		return err
 	}
 	if from.in != to.in {
-		return fmt.Errorf("%s to %s: %w: one is in an allowed root, the other not: copy it and remove the old one", oldName, newName, syscall.EXDEV)
+		return fmt.Errorf("%s to %s: %w: one is in an allowed root, the other not: copy it and remove the old one",
+			oldName, newName, syscall.EXDEV)
 	}
 	return told(from.in.rename(from.name, to.name))
 }

@@ -29,6 +29,10 @@ var examples = map[string][]string{
 	"commands": {
 		`live: "one\n"`, `err "two\n"`, "failed: true with 2", "timed out: true", "heard you", "terminal of 24 80",
 	},
+	"limits": {
+		"memory held by", "ended by the limit of memory: memory limit reached: 600 MiB allowed", "afresh: 1000000", "paused: true",
+		"kept: 499999500000",
+	},
 	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
 	"modes":    {"local: local, because asked for", "docker: not in this version"},
 	"config":   {"test fast now", "'Ada' of me"},

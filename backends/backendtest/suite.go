@@ -21,6 +21,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
+	t.Run("hostile files", func(t *testing.T) { testHostileFiles(t, open) })
 	t.Run("links", func(t *testing.T) { testLinks(t, open) })
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
