@@ -111,7 +111,6 @@ func testHostileFiles(t *testing.T, open Open) {
 			require.NoError(t, err)
 			require.Equal(t, "of the outside", string(data))
 		}
-		require.NoError(t, files.Remove(ctx, "d"))
 	})
 	with(t, open, "WhatIsNoFileIsNeverOpened", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
