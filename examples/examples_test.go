@@ -92,5 +92,5 @@ func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(source), program+"\n", "README.md and examples/%s differ", name)
 	}
-	require.Equal(t, 9, programs)
+	require.Equal(t, 10, programs)
 }

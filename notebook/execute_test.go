@@ -45,7 +45,7 @@ func runCounting(ctx context.Context, t *testing.T, sbx *sandbox.Sandbox, n int)
 
 func TestTheEndOfAKernelEndsTheNotebookAtOnceAndIsSaved(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
-		nb := makeNotebook("print('one')", "print('last words', flush=True)\nimport os; os._exit(7)", "'never'")
+		nb := makeNotebook("print('one')", "print('last words', flush=True)\nimport os, time; time.sleep(0.5); os._exit(7)", "'never'")
 		saved := ""
 		err := notebook.Execute(ctx, nb, sbx.DefaultContext(), &notebook.ExecuteOptions{
 			Progress: true, Save: func(nb *notebook.Notebook) error { saved = encode(t, nb); return nil },

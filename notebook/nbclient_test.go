@@ -66,7 +66,7 @@ var plain = []string{
 	"import IPython.display as d\no = create_comm(target_name='jupyter.widget', comm_id='o1', data={'state': {'_model_name': 'OutputModel', '_model_module': '@jupyter-widgets/output', " +
 		"'_model_module_version': '1', 'msg_id': '', 'outputs': []}, 'buffer_paths': []})\ngot = []\n_ = o.on_msg(lambda m: got.append(m['content']['data']))",
 	"def take(on): o.send({'method': 'update', 'state': {'msg_id': get_ipython().kernel.get_parent()['header']['msg_id'] if on else ''}, 'buffer_paths': []})\n" +
-		"print('cell'); take(True); print('gone'); d.clear_output(wait=True); print('a'); print('b'); d.display(d.HTML('<b>\\n</b>')); take(False); print('cell again')",
+		"import sys; sys.stdout.write('cell\\n'); sys.stdout.flush(); take(True); print('gone'); d.clear_output(wait=True); print('a'); print('b'); d.display(d.HTML('<b>\\n</b>')); take(False); print('cell again')",
 	"import json; print(json.dumps(got[-1], sort_keys=True))", "take(True); d.clear_output(); take(False); 'shown'", "import json; print(json.dumps(got[-1], sort_keys=True))",
 	// Plots.
 	"%matplotlib inline\nimport matplotlib; matplotlib.rcParams['svg.hashsalt'] = 'x'\nimport matplotlib.pyplot as plt", "_ = plt.plot([1, 2])", "plt.plot([3]); plt.show(); print('after')",

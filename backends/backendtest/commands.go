@@ -112,9 +112,12 @@ func testCommands(t *testing.T, open Open) {
 		require.ErrorIs(t, c.CloseStdin(), backends.ErrNoStdin)
 	})
 	with(t, open, "SignalsReachTheGroup", func(t *testing.T, ctx context.Context, in backends.Instance) {
-		c, err := in.StartCommand(ctx, backends.Cmd{Args: shell(`trap 'echo caught; exit 4' TERM; sleep 600 & echo $$; while :; do wait; done`)})
+		// The child says itself that it is another program, for until then it has the traps of its parent.
+		c, err := in.StartCommand(ctx, backends.Cmd{
+			Args: shell(`trap 'echo caught; exit 4' TERM; sh -c 'echo up; exec sleep 600' & while :; do wait; done`),
+		})
 		require.NoError(t, err)
-		readUntil(t, c.Stdout(), "\n")
+		readUntil(t, c.Stdout(), "up\n")
 		require.Positive(t, c.PID())
 		require.NoError(t, c.Signal(ctx, backends.Terminate))
 		readUntil(t, c.Stdout(), "caught\n")
