@@ -50,7 +50,7 @@ test-setup: build
 
 test: test-setup ## every test, on each Python there is
 	@$(pythons); failed=0; \
-	$(TEST_ENV) go test $(RACE) -timeout 15m $(PACKAGES) || failed=1; \
+	$(TEST_ENV) go test $(RACE) -timeout 20m $(PACKAGES) || failed=1; \
 	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests || failed=1; \
 	exit $$failed
 
@@ -60,7 +60,7 @@ race: test-setup ## every Go test five times over, for what happens rarely
 	@$(pythons); $(TEST_ENV) go test -race -count=5 -timeout 60m $(PACKAGES)
 
 integration: test-setup ## only the packages that start real kernels, never from the cache
-	@$(pythons); $(TEST_ENV) go test $(RACE) -count=1 -timeout 15m ./agent/... ./backends/... ./sandbox/... ./cmd/... ./examples/...
+	@$(pythons); $(TEST_ENV) go test $(RACE) -count=1 -timeout 20m ./agent/... ./backends/... ./sandbox/... ./cmd/... ./examples/...
 
 fuzz: ## each fuzz test for FUZZTIME (20s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do \
@@ -70,7 +70,7 @@ fuzz: ## each fuzz test for FUZZTIME (20s)
 
 cover: test-setup ## coverage over all packages, as .cache/cover.html
 	@$(pythons); \
-	$(TEST_ENV) go test -timeout 15m -coverpkg=./... -coverprofile='$(CACHE)/cover.out' $(PACKAGES) && \
+	$(TEST_ENV) go test -timeout 20m -coverpkg=./... -coverprofile='$(CACHE)/cover.out' $(PACKAGES) && \
 	go tool cover -html='$(CACHE)/cover.out' -o '$(CACHE)/cover.html' && \
 	go tool cover -func='$(CACHE)/cover.out' | tail -1
 

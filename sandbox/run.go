@@ -41,8 +41,9 @@ type RunOptions struct {
 	// into outputs: for what shows kernels' own words, such as notebooks.
 	OnEvent func(*kernel.Event)
 	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
-	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done.
-	OnInput func(prompt string, password bool) (string, error)
+	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done. ctx ends when nobody waits for
+	// the answer any more: the run is cancelled, its time is over, its kernel has died.
+	OnInput func(ctx context.Context, prompt string, password bool) (string, error)
 
 	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
 	// Callbacks see what does not fit as well.
@@ -261,9 +262,7 @@ func (r *Run) call(out Output) {
 
 // answer gives the code the line it asks for.
 func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
-	leave := r.context.enterCallback(r.goroutine)
-	value, err := r.opts.OnInput(request.Prompt, request.Password)
-	leave()
+	value, err := r.askInput(request)
 	if err != nil {
 		if r.ctx.Err() != nil {
 			return // the run is being interrupted, which ends the input better
@@ -275,6 +274,28 @@ func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
 		r.context.sandbox.engine.config.Logger.Debug("answer input", "error", err)
 	}
 }
+
+func (r *Run) askInput(request *messaging.InputRequest) (string, error) {
+	waiting, stop := context.WithCancelCause(r.ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-r.execution.Done():
+			stop(errInputOver)
+		case <-waiting.Done():
+		}
+	}()
+	defer func() {
+		stop(nil)
+		<-watched
+	}()
+	defer r.context.enterCallback(r.goroutine)()
+	return r.opts.OnInput(waiting, request.Prompt, request.Password)
+}
+
+// errInputOver is the end of a run that had asked for input.
+var errInputOver = errors.New("the run that asked for input is over")
 
 // finish settles how the run ended and passes the turn on.
 func (r *Run) finish(err error) {

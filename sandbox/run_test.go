@@ -183,7 +183,7 @@ func TestInputIsAnsweredOrRaisesAtOnce(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		var asked []string
 		run, err := sbx.RunCode(ctx, "import getpass\nn = input('name? ')\np = getpass.getpass('word? ')\nn + p", &sandbox.RunOptions{
-			OnInput: func(prompt string, password bool) (string, error) {
+			OnInput: func(_ context.Context, prompt string, password bool) (string, error) {
 				asked = append(asked, fmt.Sprint(prompt, password))
 				return map[bool]string{false: "ada", true: "secret"}[password], nil
 			},
@@ -197,9 +197,20 @@ func TestInputIsAnsweredOrRaisesAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "StdinNotImplementedError", run.Error.Name)
 
-		run, err = sbx.RunCode(ctx, "input()", &sandbox.RunOptions{OnInput: func(string, bool) (string, error) { return "", io.EOF }})
+		run, err = sbx.RunCode(ctx, "input()", &sandbox.RunOptions{OnInput: func(context.Context, string, bool) (string, error) { return "", io.EOF }})
 		require.NoError(t, err)
 		require.Equal(t, "EOFError", run.Error.Name)
+
+		untilOver := func(ctx context.Context, _ string, _ bool) (string, error) {
+			<-ctx.Done()
+			return "", ctx.Err()
+		}
+		_, err = sbx.RunCode(ctx, "input()", &sandbox.RunOptions{OnInput: untilOver, Timeout: 300 * time.Millisecond})
+		var timeout *sandbox.TimeoutError
+		require.ErrorAs(t, err, &timeout)
+		require.False(t, timeout.VariablesLost)
+		_, err = sbx.RunCode(ctx, "import os, threading; threading.Timer(0.3, os._exit, [3]).start(); input()", &sandbox.RunOptions{OnInput: untilOver})
+		require.ErrorIs(t, err, kernel.ErrDead)
 	})
 }
 

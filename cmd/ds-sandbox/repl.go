@@ -169,8 +169,8 @@ func (r *interaction) run(ctx context.Context, code string, opts *sandbox.RunOpt
 	r.setCancel(cancel)
 	defer r.setCancel(nil)
 	if r.editor != nil {
-		opts.OnInput = func(prompt string, password bool) (string, error) {
-			line, err := r.editor.ask(runCtx, prompt, password)
+		opts.OnInput = func(ctx context.Context, prompt string, password bool) (string, error) {
+			line, err := r.editor.ask(ctx, prompt, password)
 			if errors.Is(err, errInterrupt) {
 				cancel(errInterrupt)
 			}

@@ -40,11 +40,8 @@ func runInSandbox(
 	opts := &sandbox.RunOptions{Context: session.context, Timeout: timeout, MaxOutput: keptOutput}
 	if _, ok := terminalFd(s.in); ok && o.argument != "-" {
 		editor := newEditor(s.in.(*os.File), s.err)
-		deadline := session.deadline(timeout)
-		opts.OnInput = func(prompt string, password bool) (string, error) {
-			inputCtx, stop := context.WithTimeout(ctx, time.Until(deadline))
-			defer stop()
-			line, err := editor.ask(inputCtx, prompt, password)
+		opts.OnInput = func(ctx context.Context, prompt string, password bool) (string, error) {
+			line, err := editor.ask(ctx, prompt, password)
 			if errors.Is(err, errInterrupt) {
 				cancel(&signalError{os.Interrupt})
 			}

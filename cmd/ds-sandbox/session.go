@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -163,17 +162,6 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 
 // close kills the sandbox and ends the engine.
 func (ses *session) close() error { return ses.closeAll() }
-
-// deadline is when a run that starts now is over.
-func (ses *session) deadline(timeout time.Duration) time.Time {
-	if timeout == 0 {
-		timeout = ses.engine.Config().DefaultTimeout
-	}
-	if timeout == sandbox.NoTimeout {
-		timeout = 100 * 365 * 24 * time.Hour
-	}
-	return time.Now().Add(timeout)
-}
 
 // copy stores a file, or a folder with all regular files in it, in the workspace.
 func (u upload) copy(ctx context.Context, files *sandbox.Files) error {

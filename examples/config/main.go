@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 		Env:       map[string]string{"ONCE": "now"},
 		Timeout:   30 * time.Second,
 		MaxOutput: 1 << 20,
-		OnInput:   func(prompt string, password bool) (string, error) { return "Ada", nil },
+		OnInput:   func(ctx context.Context, prompt string, password bool) (string, error) { return "Ada", nil },
 	})
 	if err != nil {
 		return err
