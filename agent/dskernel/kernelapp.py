@@ -6,16 +6,26 @@ import os
 import signal
 from contextlib import contextmanager
 
+import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
 from dskernel.runenv import RunEnv
+from dskernel.shell import SandboxShell
+
+# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel fills
+# before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
+MAX_QUEUED = 20_000
 
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
+
+    @default("shell_class")
+    def _our_shell(self) -> type:
+        return SandboxShell
 
     @default("_execute_sleep")
     def _no_sleep(self) -> float:
@@ -58,6 +68,12 @@ class SandboxKernelApp(IPKernelApp):
     @default("outstream_class")
     def _our_stream(self) -> str:
         return "dskernel.streams.LineStream"
+
+    def init_iopub(self, context) -> None:
+        """Sets up iopub, with a longer queue for clients that are slow for a moment."""
+        context.setsockopt(zmq.SNDHWM, MAX_QUEUED)
+        super().init_iopub(context)
+        context.sockopts.pop(zmq.SNDHWM)
 
     def init_poller(self) -> None:
         """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""
