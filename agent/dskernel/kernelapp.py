@@ -6,19 +6,14 @@ import os
 import signal
 from contextlib import contextmanager
 
-import zmq
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
+from dskernel.iopub import DirectIOPub, Doors
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
-
-# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel fills
-# before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
-MAX_QUEUED = 20_000
-
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
@@ -71,9 +66,8 @@ class SandboxKernelApp(IPKernelApp):
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
-        context.setsockopt(zmq.SNDHWM, MAX_QUEUED)
-        super().init_iopub(context)
-        context.sockopts.pop(zmq.SNDHWM)
+        super().init_iopub(Doors(context))
+        self.iopub_thread.__class__ = DirectIOPub
 
     def init_poller(self) -> None:
         """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""

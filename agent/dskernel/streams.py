@@ -318,7 +318,7 @@ class LineStream(PipedStream):
             message = hook(message)
             if message is None:
                 return
-        self.session.send(Outlet(self.pub_thread), message, ident=self.topic)
+        self.session.send(self.pub_thread, message, ident=self.topic)
 
 
 class Tail:
@@ -356,15 +356,6 @@ class Elsewhere:
         self.parent = parent
         self.pieces: list[str] = []
         self.tail = Tail()
-
-
-class Outlet:
-    """Stands in for the socket: sends at once where that changes no order, else as ipykernel does."""
-
-    def __init__(self, pub_thread) -> None:
-        io_thread = pub_thread.thread
-        now = io_thread.ident == threading.get_ident() and not pub_thread._events
-        self.send_multipart = pub_thread._really_send if now else pub_thread.send_multipart
 
 
 def place_of_execution() -> tuple[int, object]:

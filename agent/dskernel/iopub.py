@@ -1,0 +1,121 @@
+"""ipykernel's way out for iopub messages, without a detour through another thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from functools import partial
+
+import zmq
+from ipykernel.iostream import IOPubThread
+
+MORE = (zmq.SNDMORE,) * 63 + (0,)  # flags of the parts of a message
+
+
+class SharedSocket(zmq.Socket):
+    """A socket that several threads may use: one at a time, and each sends or receives whole messages."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        # What pyzmq takes for options of zmq it would pass on; these are ours.
+        object.__setattr__(self, "turn", threading.RLock())
+        super().__init__(*args, **kwargs)
+
+    def send_multipart(self, msg_parts, flags=0, copy=True, track=False, **kwargs):
+        """Sends a message."""
+        with self.turn:
+            if flags or track or kwargs or len(msg_parts) > len(MORE):
+                return super().send_multipart(msg_parts, flags, copy, track, **kwargs)
+            # In C as a whole: an interrupt of the main thread must not end it between two parts.
+            send = partial(zmq.backend.Socket.send, self, copy=copy)
+            deque(map(send, msg_parts, MORE[-len(msg_parts) :]), maxlen=0)
+            return None
+
+    def recv_multipart(self, *args, **kwargs):
+        """Receives a message."""
+        with self.turn:
+            return super().recv_multipart(*args, **kwargs)
+
+    def get(self, option):
+        """Returns an option's value."""
+        with self.turn:
+            return super().get(option)
+
+    getsockopt = get
+
+
+# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel fills
+# before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
+MAX_QUEUED = 20_000
+
+
+class Doors:
+    """Stands in for a context where ipykernel makes its iopub socket: the socket is one that can be shared."""
+
+    def __init__(self, context: zmq.Context) -> None:
+        self._context = context
+
+    def socket(self, kind: int) -> SharedSocket:
+        """Makes a socket."""
+        made = SharedSocket(self._context, kind)
+        made.sndhwm = MAX_QUEUED
+        return made
+
+    def __getattr__(self, name: str):
+        return getattr(self._context, name)
+
+
+class DirectIOPub(IOPubThread):
+    """An IOPubThread that sends a message from the thread which has it, where that changes no order.
+
+    Upstream wakes its thread for each message, and waits for the interpreter to come back from it: half of
+    what a short run costs.
+    """
+
+    _woken = False
+    _busy = False  # with a scheduled function; IO thread
+
+    def send_multipart(self, *args, **kwargs) -> None:
+        """Sends at once, unless there is something that was there first."""
+        socket = self.socket
+        if not isinstance(socket, SharedSocket) or not self.thread.is_alive() or not self._is_master_process():
+            super().send_multipart(*args, **kwargs)
+            return
+        with socket.turn:
+            if not self._events or (self._busy and threading.get_ident() == self.thread.ident):
+                self._really_send(*args, **kwargs)
+                self._look_for_subscribers(socket)
+                return
+        super().send_multipart(*args, **kwargs)
+
+    def _look_for_subscribers(self, socket: SharedSocket) -> None:
+        # zmq tells of a new subscriber once, and it may have been now, to this thread.
+        stream = getattr(self, "_xpub_stream", None)
+        if stream is not None and socket.get(zmq.EVENTS) & zmq.POLLIN:
+            self.io_loop.add_callback(stream._handle_events, socket, 0)
+
+    def schedule(self, f) -> None:
+        """Has a function called in the IO thread, after those that were scheduled before."""
+        if not self.thread.is_alive():
+            f()
+            return
+        self._events.append(f)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self.io_loop.asyncio_loop.call_soon_threadsafe(self._handle_event, None)
+
+    def _handle_event(self, msg) -> None:
+        """Does what was scheduled until now. It stays in the queue until it is done: nobody sends before it."""
+        self._woken = False
+        for _ in range(len(self._events)):
+            self._busy = True
+            try:
+                self._events[0]()
+            except Exception:
+                logging.getLogger(__name__).exception("in the IO thread")
+            finally:
+                self._busy = False
+                self._events.popleft()
