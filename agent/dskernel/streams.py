@@ -65,7 +65,6 @@ class LineStream(PipedStream):
         self._earlier: list[tuple[dict, str]] = []  # what is left of requests before the latest
         self._elsewhere: dict[object, Elsewhere] = {}  # by the request's number
         self._waiting = 0  # characters since text was taken last; those of a flood are not counted
-        self._timer = None  # of the next timed flush; IO thread
         self._sending = False
 
     def _after_fork(self) -> None:
@@ -227,30 +226,25 @@ class LineStream(PipedStream):
     def _schedule_flush(self) -> None:
         if self._flush_pending:
             return
-        self._flush_pending = True
         if self.pub_thread.thread.is_alive():
+            self._flush_pending = True
             self.pub_thread.schedule(self._set_timer)
         else:  # at the end of the process; its loop is closed
             self._flush()
 
     def _set_timer(self) -> None:
-        if self._timer is None:
-            self._timer = self._io_loop.call_later(self.flush_interval, self._send_whole_lines)
+        # Nothing stops it: in a loop of print(..., flush=True) that would cost more than the flush.
+        self._io_loop.call_later(self.flush_interval, self._timed_flush)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._io_loop.remove_timeout(self._timer)
-            self._timer = None
+    def _timed_flush(self) -> None:
+        self._flush_pending = False
+        self._send_whole_lines()
+        # A write that somebody keeps schedules nothing. Beside the spool's there is our own reference to it.
+        if self._tail or self._elsewhere or self._flooded() or self._spool.lent() > 1:
+            self._schedule_flush()
 
     def _send_whole_lines(self) -> None:
-        """Is the timed flush."""
-        self._stop_timer()
         self._send(hold_back=True)
-        # A write that somebody keeps schedules nothing. Beside the spool's there is our own reference to it.
-        held = self._tail or self._elsewhere or self._flooded() or self._spool.lent() > 1
-        if held and not self._flush_pending:
-            self._flush_pending = True
-            self._set_timer()
 
     def flush(self) -> None:
         """Sends everything that has been written to the stream or to the descriptor until now."""
@@ -283,13 +277,10 @@ class LineStream(PipedStream):
             print("a flush of %s timed out" % self.name, file=sys.__stderr__)
 
     def _flush(self) -> None:
-        if self._is_master_process():
-            self._stop_timer()
         self._send(hold_back=False)
 
     def _send(self, hold_back: bool) -> None:
         self._sending = True
-        self._flush_pending = False
         try:
             if self.echo is not None:
                 with contextlib.suppress(OSError):
