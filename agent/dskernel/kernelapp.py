@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import contextmanager
 
+import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
