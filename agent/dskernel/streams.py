@@ -65,7 +65,6 @@ class LineStream(PipedStream):
         self._earlier: list[tuple[dict, str]] = []  # what is left of requests before the latest
         self._elsewhere: dict[object, Elsewhere] = {}  # by the request's number
         self._waiting = 0  # characters since text was taken last; those of a flood are not counted
-        self._sending = False
 
     def _after_fork(self) -> None:
         """Leaves to the parent what it has not sent yet."""
@@ -233,8 +232,9 @@ class LineStream(PipedStream):
             self._flush()
 
     def _set_timer(self) -> None:
-        # Nothing stops it: in a loop of print(..., flush=True) that would cost more than the flush.
-        self._io_loop.call_later(self.flush_interval, self._timed_flush)
+        # Nothing stops it: in a loop of print(..., flush=True) that would cost more than the flush. It takes its
+        # turn with what is scheduled: what takes text sends it before anything else is sent.
+        self._io_loop.call_later(self.flush_interval, self.pub_thread.schedule, self._timed_flush)
 
     def _timed_flush(self) -> None:
         self._flush_pending = False
@@ -251,7 +251,7 @@ class LineStream(PipedStream):
         self._end_flood()
         if self._is_master_process():  # a forked child leaves the pipe to us
             self._catch_up()
-        if self._has_text() or self._sending or (self.pub_thread and self.pub_thread._events):
+        if self._has_text() or (self.pub_thread and self.pub_thread._events):
             self._in_io_thread(self._flush)
 
     def _has_text(self) -> bool:
@@ -280,15 +280,11 @@ class LineStream(PipedStream):
         self._send(hold_back=False)
 
     def _send(self, hold_back: bool) -> None:
-        self._sending = True
-        try:
-            if self.echo is not None:
-                with contextlib.suppress(OSError):
-                    self.echo.flush()
-            for parent, text in self._take(hold_back):
-                self._send_message(parent, text)
-        finally:
-            self._sending = False
+        if self.echo is not None:
+            with contextlib.suppress(OSError):
+                self.echo.flush()
+        for parent, text in self._take(hold_back):
+            self._send_message(parent, text)
 
     def _take(self, hold_back: bool) -> list[tuple[dict, str]]:
         with self._lock:
