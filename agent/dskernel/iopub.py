@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from functools import partial
+from typing import Iterator
 
 import zmq
 from ipykernel.iostream import IOPubThread
@@ -26,9 +27,8 @@ class SharedSocket(zmq.Socket):
         with self.turn:
             if flags or track or kwargs or len(msg_parts) > len(MORE):
                 return super().send_multipart(msg_parts, flags, copy, track, **kwargs)
-            # In C as a whole: an interrupt of the main thread must not end it between two parts.
             send = partial(zmq.backend.Socket.send, self, copy=copy)
-            deque(map(send, msg_parts, MORE[-len(msg_parts) :]), maxlen=0)
+            exhaust(map(send, msg_parts, MORE[-len(msg_parts) :]))
             return None
 
     def recv_multipart(self, *args, **kwargs):
@@ -42,6 +42,25 @@ class SharedSocket(zmq.Socket):
             return super().get(option)
 
     getsockopt = get
+
+
+def exhaust(calls: Iterator) -> None:
+    """Makes calls of C to the last one, also where an interrupt of the main thread falls among them.
+
+    No code of Python's runs between the calls; but pyzmq looks for signals once it has sent a part. Half a
+    message would spoil the next.
+    """
+    interrupt = None
+    while True:
+        try:
+            deque(calls, maxlen=0)
+            break
+        except (zmq.ZMQError, TypeError, ValueError):
+            raise
+        except BaseException as e:  # of a signal's handler
+            interrupt = e
+    if interrupt is not None:
+        raise interrupt
 
 
 # Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel fills
@@ -78,7 +97,11 @@ class DirectIOPub(IOPubThread):
     def send_multipart(self, *args, **kwargs) -> None:
         """Sends at once, unless there is something that was there first."""
         socket = self.socket
-        if not isinstance(socket, SharedSocket) or not self.thread.is_alive() or not self._is_master_process():
+        if (
+            not isinstance(socket, SharedSocket)
+            or not self.thread.is_alive()
+            or not self._is_master_process()
+        ):
             super().send_multipart(*args, **kwargs)
             return
         with socket.turn:

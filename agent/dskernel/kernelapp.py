@@ -16,6 +16,7 @@ from dskernel.iopub import DirectIOPub, Doors
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
 
+
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
 

@@ -16,7 +16,9 @@ try:
 except ImportError:  # before IPython 9
     HistoryOutput = None
 
-MAX_KEPT = 1 << 20  # characters of a run's stdout, and of its stderr; the rest is not in a notebook of %notebook
+MAX_KEPT = (
+    1 << 20
+)  # characters of a run's stdout, and of its stderr; the rest is not in a notebook of %notebook
 
 
 class SandboxShell(ZMQInteractiveShell):

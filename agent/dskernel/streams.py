@@ -11,6 +11,7 @@ import time
 import weakref
 from typing import Callable
 
+from dskernel.children import tell
 from dskernel.pipes import PipedStream
 from dskernel.spool import Spool
 
@@ -58,6 +59,7 @@ class LineStream(PipedStream):
         self._by_context = hasattr(self, "_parent_header_global")
         afresh = weakref.WeakMethod(self._after_fork)
         os.register_at_fork(after_in_child=lambda: (afresh() or int)())
+        tell(self._end_flood)
 
     def _start_afresh(self) -> None:
         self._lock = threading.Lock()  # held while text is taken
@@ -183,7 +185,12 @@ class LineStream(PipedStream):
     def _begin_flood(self) -> None:
         self._burst = 0
         mine = self.__dict__
-        if not self._cheap or self.echo is not None or "write" in mine or self._runs_in != place_of_execution():
+        if (
+            not self._cheap
+            or self.echo is not None
+            or "write" in mine
+            or self._runs_in != place_of_execution()
+        ):
             return
         if self._by_context and not all(map(self._is_quiet, threading.enumerate())):
             return
@@ -238,9 +245,10 @@ class LineStream(PipedStream):
 
     def _timed_flush(self) -> None:
         self._flush_pending = False
+        self._end_flood()  # what comes now takes its time, and nobody minds the flood in the meantime
         self._send_whole_lines()
         # A write that somebody keeps schedules nothing. Beside the spool's there is our own reference to it.
-        if self._tail or self._elsewhere or self._flooded() or self._spool.lent() > 1:
+        if self._tail or self._elsewhere or self._spool.lent() > 1:
             self._schedule_flush()
 
     def _send_whole_lines(self) -> None:

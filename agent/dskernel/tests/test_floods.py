@@ -165,7 +165,10 @@ async def chat():
         await asyncio.sleep(0)
 tasks = [asyncio.ensure_future(asyncio.to_thread(talk)), asyncio.ensure_future(chat())]
 """
-    assert set(kernel.run(begin + "await asyncio.sleep(0.05)").stdout.splitlines()) == {"old thread", "old task"}
+    assert set(kernel.run(begin + "await asyncio.sleep(0.05)").stdout.splitlines()) == {
+        "old thread",
+        "old task",
+    }
     flood = "for n in range(50):\n    for i in range(2000): print('new')\n    "
     assert kernel.run(flood + "time.sleep(0.001)").stdout == "new\n" * 100_000
     assert kernel.run(flood + "await asyncio.sleep(0.001)").stdout == "new\n" * 100_000
@@ -179,7 +182,9 @@ def test_output_is_kept_for_the_magic_notebook(kernel):
     look = "[(o.output_type, ''.join(o.bundle.get('stream', ''))) for o in get_ipython().history_manager.outputs[%d]]"
     assert eval(kernel.run(look % count).result) == [("out_stream", "a\nb\n"), ("execute_result", "")]
     count = kernel.run("for i in range(1_000_000): print(i)").reply["execution_count"]
-    kept = kernel.run("sum(len(t) for o in get_ipython().history_manager.outputs[%d] for t in o.bundle['stream'])" % count)
+    kept = kernel.run(
+        "sum(len(t) for o in get_ipython().history_manager.outputs[%d] for t in o.bundle['stream'])" % count
+    )
     assert int(kept.result) == 1 << 20
 
 
