@@ -11,7 +11,7 @@ _told: list[weakref.WeakMethod] = []
 
 
 def tell(method) -> None:
-    """Has a bound method called before every fork, ``os.system`` and ``subprocess``, as long as its object lives."""
+    """Has a bound method called before forks, ``os.system`` and ``subprocess``, while its object lives."""
     if not _told:
         os.register_at_fork(before=_tell)
         os.system = _telling(os.system)

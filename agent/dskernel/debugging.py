@@ -1,6 +1,7 @@
 """Loads the debugger on its first use: debugpy is a quarter of a kernel's start, and few runs are debugged.
 
-Importing this module puts a stand-in for ``ipykernel.debugger`` in place; import it before ipykernel's kernel.
+Importing this module puts a stand-in for ``ipykernel.debugger`` in place; import it before ipykernel's
+kernel.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
-from typing import Iterator
 
 import zmq
 from ipykernel.iostream import IOPubThread
@@ -63,13 +63,13 @@ def exhaust(calls: Iterator) -> None:
         raise interrupt
 
 
-# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel fills
-# before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
+# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel
+# fills before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
 MAX_QUEUED = 20_000
 
 
 class Doors:
-    """Stands in for a context where ipykernel makes its iopub socket: the socket is one that can be shared."""
+    """Stands in for a context where ipykernel makes its iopub socket, which becomes one to be shared."""
 
     def __init__(self, context: zmq.Context) -> None:
         self._context = context
@@ -131,7 +131,7 @@ class DirectIOPub(IOPubThread):
             self.io_loop.asyncio_loop.call_soon_threadsafe(self._handle_event, None)
 
     def _handle_event(self, msg) -> None:
-        """Does what was scheduled until now. It stays in the queue until it is done: nobody sends before it."""
+        """Does what was scheduled. Until it is done it stays in the queue: nobody sends before it."""
         self._woken = False
         for _ in range(len(self._events)):
             self._busy = True

@@ -71,6 +71,11 @@ class SandboxKernelApp(IPKernelApp):
         super().init_iopub(Doors(context))
         self.iopub_thread.__class__ = DirectIOPub
 
+    def initialize(self, argv=None) -> None:
+        """Initializes everything, and makes no records of what nobody logs."""
+        super().initialize(argv)
+        self.log.setLevel(self.log_level)
+
     def init_poller(self) -> None:
         """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""
         super().init_poller()

@@ -239,8 +239,8 @@ class LineStream(PipedStream):
             self._flush()
 
     def _set_timer(self) -> None:
-        # Nothing stops it: in a loop of print(..., flush=True) that would cost more than the flush. It takes its
-        # turn with what is scheduled: what takes text sends it before anything else is sent.
+        # Nothing stops it: in a loop of print(..., flush=True) that would cost more than the flush. It takes
+        # its turn with what is scheduled: what takes text sends it before anything else is sent.
         self._io_loop.call_later(self.flush_interval, self.pub_thread.schedule, self._timed_flush)
 
     def _timed_flush(self) -> None:

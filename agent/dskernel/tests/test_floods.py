@@ -178,14 +178,13 @@ tasks = [asyncio.ensure_future(asyncio.to_thread(talk)), asyncio.ensure_future(c
 def test_output_is_kept_for_the_magic_notebook(kernel):
     if kernel.run("hasattr(get_ipython().history_manager, 'outputs')").result != "True":
         pytest.skip("this IPython keeps no output")
+    outputs = "get_ipython().history_manager.outputs[%d]"
     count = kernel.run("print('a')\nprint('b'); 5").reply["execution_count"]
-    look = "[(o.output_type, ''.join(o.bundle.get('stream', ''))) for o in get_ipython().history_manager.outputs[%d]]"
-    assert eval(kernel.run(look % count).result) == [("out_stream", "a\nb\n"), ("execute_result", "")]
+    kinds = "[(o.output_type, ''.join(o.bundle.get('stream', ''))) for o in " + outputs % count + "]"
+    assert eval(kernel.run(kinds).result) == [("out_stream", "a\nb\n"), ("execute_result", "")]
     count = kernel.run("for i in range(1_000_000): print(i)").reply["execution_count"]
-    kept = kernel.run(
-        "sum(len(t) for o in get_ipython().history_manager.outputs[%d] for t in o.bundle['stream'])" % count
-    )
-    assert int(kept.result) == 1 << 20
+    kept = "sum(len(t) for o in " + outputs % count + " for t in o.bundle['stream'])"
+    assert int(kernel.run(kept).result) == 1 << 20
 
 
 def test_floods_can_be_turned_off(kernel_python):
