@@ -17,7 +17,8 @@ from dskernel.spool import Spool
 
 LOOK_AFTER = 0.0001  # seconds between two writes in which a subprocess may have written too
 FLOOD = 64  # writes without such a pause
-MAX_WAITING = 4 << 20  # characters; whoever writes more waits until they are sent
+MAX_WAITING = 4 << 20  # characters; whoever writes more lines waits until they are sent
+MAX_LINE = 64 << 20  # characters of a line that is not whole yet
 QUIET = ("zmq", "tqdm")  # modules whose threads don't print for a request
 SWITCH = "DS_SANDBOX_CHEAP_PRINT"  # an environment variable; 0 does without floods
 
@@ -98,7 +99,7 @@ class LineStream(PipedStream):
         self._schedule_flush()
         self._waiting += count
         self._burst += 1
-        if self._waiting > MAX_WAITING:
+        if self._waiting > (MAX_WAITING if string.endswith("\n") else MAX_LINE):
             self._in_io_thread(self._send_whole_lines)
         elif self._burst >= FLOOD:
             self._begin_flood()
@@ -337,7 +338,7 @@ class Tail:
                 return before + text[:end]
             self._text += text
             # A little less than the interval, since timers are a little early at times.
-            if len(self._text) < MAX_WAITING and now - self._since <= 0.9 * LineStream.flush_interval:
+            if len(self._text) < MAX_LINE and now - self._since <= 0.9 * LineStream.flush_interval:
                 return ""
             text = ""
         whole, self._text = self._text + text, ""
