@@ -7,7 +7,7 @@ import resource
 
 
 class Bounds:
-    """Control groups to join, limits of the process itself, and its rank when the system is short of memory."""
+    """Control groups to join, limits of the process itself, and its rank when the system runs out."""
 
     def __init__(self, message: dict | None) -> None:
         """Reads the ``limits`` of a start. Raises ValueError, TypeError or AttributeError."""

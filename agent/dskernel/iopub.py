@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -45,22 +46,34 @@ class SharedSocket(zmq.Socket):
 
 
 def exhaust(calls: Iterator) -> None:
-    """Makes calls of C to the last one, also where an interrupt of the main thread falls among them.
+    """Makes calls of C to the last one, also where a signal's handler raises among them.
 
-    No code of Python's runs between the calls; but pyzmq looks for signals once it has sent a part. Half a
-    message would spoil the next.
+    No code of Python's runs between the calls; but pyzmq looks for signals as it sends a part, and what it
+    raises then does not tell whether the part was sent. Half a message would spoil the next. So an interrupt
+    of the main thread waits until the message is whole.
     """
-    interrupt = None
+    if threading.get_ident() != threading.main_thread().ident:
+        deque(calls, maxlen=0)
+        return
+    interrupts: list = []
+    handler = signal.signal(signal.SIGINT, lambda *signaled: interrupts.append(signaled))
+    if handler is None:  # of C code, which can't be put back
+        handler = signal.default_int_handler
+    raised = None
     while True:
         try:
             deque(calls, maxlen=0)
             break
         except (zmq.ZMQError, TypeError, ValueError):
+            signal.signal(signal.SIGINT, handler)
             raise
-        except BaseException as e:  # of a signal's handler
-            interrupt = e
-    if interrupt is not None:
-        raise interrupt
+        except BaseException as e:  # of another signal's handler
+            raised = e
+    signal.signal(signal.SIGINT, handler)
+    if raised is not None:
+        raise raised
+    if interrupts and callable(handler):
+        handler(*interrupts[-1])
 
 
 # Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel
