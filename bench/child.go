@@ -30,8 +30,8 @@ func child(ctx context.Context, name string, count int) error {
 		m, err = small(ctx, count)
 	case floor:
 		m, err = bare(ctx, count)
-	case "notebook":
-		m, err = trivialNotebooks(ctx, count)
+	case "notebook", "mixed":
+		m, err = notebooks(ctx, name, count)
 	case "socket":
 		m, err = socket(ctx, count)
 	default:

@@ -20,7 +20,7 @@ import (
 func main() {
 	kerneltest.ServeIfChild()
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
-	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket, notebook or place")
+	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket, notebook, mixed or place")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
 	flag.Parse()
@@ -87,6 +87,7 @@ const (
 	ours          = "ds-sandbox"
 	jupyterClient = "jupyter_client"
 	nbClient      = "nbclient"
+	paperMill     = "papermill"
 	floor         = "floor"
 )
 
@@ -129,6 +130,14 @@ func (t *table) line(cells ...string) {
 		_, _ = fmt.Fprint(t, c, "\t")
 	}
 	_, _ = fmt.Fprintln(t)
+}
+
+// notebooks prints the time of a notebook, kernel start and end included, and below it papermill's.
+func (t *table) notebooks(title string, m measures, aim string) {
+	cell := func(client string) string { return fmt.Sprintf("%.2f", m[client].P50) }
+	ratio := func(client string) string { return fmt.Sprintf("%.2f", m[ours].P50/m[client].P50) }
+	t.line(title+", start and end of the kernel included, p50, s", cell(ours), "-", cell(nbClient), ratio(nbClient), aim)
+	t.line("  beside papermill, which takes "+cell(paperMill), cell(ours), "-", "-", ratio(paperMill), "")
 }
 
 // compare prints one figure of each client.

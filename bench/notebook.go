@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,12 +12,18 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
-// trivialCells is how many cells the notebook has; peers.py has the same.
-const trivialCells = 50
+// cellsJSON is what the notebooks of the rows hold: how often, and what. The peers read it too.
+//
+//go:embed cells.json
+var cellsJSON []byte
 
-// trivialNotebooks measures a notebook of trivial cells n times, each from creating its sandbox to the end of its kernel:
-// nbclient has no way to leave these out.
-func trivialNotebooks(ctx context.Context, n int) (_ *measure, err error) {
+// notebooks measures a row's notebook n times, each from creating its sandbox to the end of its kernel: the peers have no way to
+// leave these out.
+func notebooks(ctx context.Context, row string, n int) (_ *measure, err error) {
+	var rows map[string][][2]any
+	if err := json.Unmarshal(cellsJSON, &rows); err != nil {
+		return nil, err
+	}
 	engine, err := sandbox.Open(ctx, sandbox.Config{})
 	if err != nil {
 		return nil, err
@@ -23,7 +31,13 @@ func trivialNotebooks(ctx context.Context, n int) (_ *measure, err error) {
 	defer func() { err = errors.Join(err, engine.Close(ctx)) }()
 	var times []time.Duration
 	for range n {
-		took, err := trivialNotebook(ctx, engine)
+		nb := notebook.New("python3", "Python 3", "python")
+		for _, group := range rows[row] {
+			for range int(group[0].(float64)) {
+				nb.AddCell(notebook.Code, group[1].(string))
+			}
+		}
+		took, err := timed(ctx, engine, nb)
 		if err != nil {
 			return nil, err
 		}
@@ -32,11 +46,7 @@ func trivialNotebooks(ctx context.Context, n int) (_ *measure, err error) {
 	return spread(times), nil
 }
 
-func trivialNotebook(ctx context.Context, engine *sandbox.Engine) (time.Duration, error) {
-	nb := notebook.New("python3", "Python 3", "python")
-	for range trivialCells {
-		nb.AddCell(notebook.Code, "1+1")
-	}
+func timed(ctx context.Context, engine *sandbox.Engine, nb *notebook.Notebook) (time.Duration, error) {
 	start := time.Now()
 	sbx, err := engine.Create(ctx, nil)
 	if err != nil {
@@ -50,8 +60,8 @@ func trivialNotebook(ctx context.Context, engine *sandbox.Engine) (time.Duration
 	}
 	took := time.Since(start)
 	for _, c := range nb.Cells {
-		if len(c.Outputs) != 1 || c.Outputs[0].Data["text/plain"] != "2" {
-			return 0, fmt.Errorf("1+1 shows %v", c.Outputs)
+		if len(c.Outputs) != 1 || c.Source == "1+1" && c.Outputs[0].Data["text/plain"] != "2" {
+			return 0, fmt.Errorf("%s shows %v", c.Source, c.Outputs)
 		}
 	}
 	return took, nil

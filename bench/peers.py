@@ -1,12 +1,14 @@
-"""Measures jupyter_client's blocking client and nbclient, one row a call: peers.py PEER ROW COUNT.
+"""Measures jupyter_client's blocking client, nbclient and papermill, one row a call: peers.py PEER ROW COUNT.
 
 Prints one JSON object. The kernel is ipykernel of this interpreter, started the way each peer starts it.
 """
 
 import asyncio
 import json
+import os
 import resource
 import sys
+import tempfile
 import time
 
 
@@ -159,13 +161,29 @@ def stream(peer, row, n):
     return out
 
 
-def notebook(_, n):
+def notebook(peer, row, n):
+    """Runs a notebook n times, its kernel's start and end included."""
+    with open(os.path.join(os.path.dirname(__file__), "cells.json")) as f:
+        codes = [code for count, code in json.load(f)[row] for _ in range(count)]
     times = []
     for _ in range(n):
         start = time.perf_counter()
-        NBClient().times(["1+1"] * 50)
+        if peer == "papermill":
+            papermill(NBClient.notebook(*codes))
+        else:
+            NBClient().times(codes)
         times.append(time.perf_counter() - start)
     return spread(times)
+
+
+def papermill(nb):
+    import nbformat
+    from papermill import execute_notebook
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "in.ipynb")
+        nbformat.write(nb, source)
+        execute_notebook(source, os.path.join(folder, "out.ipynb"), progress_bar=False)
 
 
 def main():
@@ -177,8 +195,13 @@ def main():
     import nbformat.v4  # noqa: F401
 
     before = peak_rss()
-    rows = {"first": first, "small": small, "notebook": notebook}
-    result = rows[row](peer, n) if row in rows else stream(peer, row, n)
+    if peer == "papermill":
+        import papermill as _  # noqa: F401
+    if row in ("notebook", "mixed"):
+        result = notebook(peer, row, n)
+    else:
+        rows = {"first": first, "small": small}
+        result = rows[row](peer, n) if row in rows else stream(peer, row, n)
     result["base_rss"] = before
     print(json.dumps(result))
 

@@ -46,8 +46,10 @@ func rows() []row {
 			t.compare("  bytes lost", m, "0", "%.0f", func(x *measure) float64 { return 1e9 - float64(x.Bytes) })
 		}},
 		{name: "notebook", title: "notebook of 50 cells", count: 9, report: func(t *table, m measures) {
-			t.line("50 cells of 1+1, kernel start and end included, p50, s", fmt.Sprintf("%.2f", m[ours].P50), "-",
-				fmt.Sprintf("%.2f", m[nbClient].P50), fmt.Sprintf("%.2f", m[ours].P50/m[nbClient].P50), "of nbclient <= 0.5")
+			t.notebooks("50 cells of 1+1", m, "of nbclient <= 0.5")
+		}},
+		{name: "mixed", title: "notebook with tables and figures", count: 5, report: func(t *table, m measures) {
+			t.notebooks("50 cells, 5 with tables, 5 with figures", m, "")
 		}},
 		{name: "socket", title: "fake kernel", count: 1_000_000, report: func(t *table, m measures) {
 			t.line("fake kernel over sockets, messages/s", fmt.Sprintf("%.0f", float64(m[ours].Messages)/m[ours].Wall), "-", "-", "-", ">= 100000")
@@ -81,12 +83,13 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 	switch r.name {
 	case "small":
 		clients[floor] = []string{self, "-child", floor, number}
-	case "notebook":
+	case "notebook", "mixed":
 		delete(clients, jupyterClient)
+		clients[paperMill] = []string{python, "bench/peers.py", paperMill, r.name, number}
 	case "socket":
 		clients = map[string][]string{ours: clients[ours]}
 	}
-	for _, client := range []string{ours, floor, jupyterClient, nbClient} {
+	for _, client := range []string{ours, floor, jupyterClient, nbClient, paperMill} {
 		argv, ok := clients[client]
 		if !ok {
 			continue
