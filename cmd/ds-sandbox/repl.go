@@ -42,7 +42,7 @@ the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a te
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.timeout, "timeout", "none", "how long one input may run: seconds, or a form like 90s, or none")
-	flags.StringVar(&o.out, "out", "", "folder to save the images in that the code shows; made when absent")
+	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
 	flags.StringVar(&o.history, "history", "", "file that keeps the lines typed, or none (default in the user's state folder)")
 	o.session.flags(flags)
 	return cmd
@@ -72,7 +72,7 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, &imageFolder{dir: o.out})}
+	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, &resultFolder{dir: o.out})}
 	defer watchSignals(s.signals, func(sig os.Signal, _ int) {
 		if sig != os.Interrupt || !r.interrupt() {
 			cancel(&signalError{sig})
