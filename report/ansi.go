@@ -8,7 +8,8 @@ import (
 )
 
 // ansiHTML is text of a terminal as HTML: colours and styles become classes c0 to c15 and g0 to g15 (backgrounds), f and b with
-// a colour of their own, bold, dim, italic, underline, strike; other escape sequences go away. A carriage return begins its line anew, as progress bars do.
+// a colour of their own, bold, dim, italic, underline, strike; other escape sequences go away. A carriage return begins its
+// line anew, as progress bars do.
 func ansiHTML(text string) string {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	var b strings.Builder

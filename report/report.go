@@ -115,7 +115,9 @@ func (b *builder) counts() string {
 	for _, part := range []struct {
 		n        int
 		one, all string
-	}{{b.code, "cell", "cells"}, {b.images, "figure", "figures"}, {b.interactive, "interactive", "interactive"}, {b.raised, "error", "errors"}} {
+	}{
+		{b.code, "cell", "cells"}, {b.images, "figure", "figures"}, {b.interactive, "interactive", "interactive"}, {b.raised, "error", "errors"},
+	} {
 		switch {
 		case part.n == 1:
 			parts = append(parts, "1 "+part.one)

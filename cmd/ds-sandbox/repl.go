@@ -20,6 +20,7 @@ import (
 type replOptions struct {
 	session sessionOptions
 	out     string
+	images  string
 	save    sessionFile
 	timeout string
 	history string
@@ -46,6 +47,7 @@ the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a te
 	flags := cmd.Flags()
 	flags.StringVar(&o.timeout, "timeout", "none", "how long one input may run: seconds, or a form like 90s, or none")
 	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
+	imagesFlag(flags, &o.images)
 	flags.StringVar(&o.save.path, "save", "", "the notebook to save the session as, after every input")
 	flags.StringVar(&o.history, "history", "", "file that keeps the lines typed, or none (default in the user's state folder)")
 	o.session.flags(flags)
@@ -78,9 +80,14 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 	if err := errors.Join(results.check(), o.save.check()); err != nil {
 		return err
 	}
+	pictures, err := newPictures(s, o.images)
+	if err != nil {
+		return err
+	}
+	pictures.detect() // while nobody reads the keyboard
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, results)}
+	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, results, pictures)}
 	defer watchSignals(s.signals, func(sig os.Signal, _ int) {
 		if sig != os.Interrupt || !r.interrupt() {
 			cancel(&signalError{sig})

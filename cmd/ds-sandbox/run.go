@@ -23,6 +23,7 @@ type runOptions struct {
 	code     string
 	timeout  string
 	out      string
+	images   string
 	asJSON   bool
 	hasCode  bool // -c was given, maybe with an empty text
 	argument string
@@ -61,6 +62,7 @@ Ctrl-C interrupts the code; a second one kills the sandbox.`,
 	flags.StringVarP(&o.code, "code", "c", "", "run this code instead of a script")
 	flags.StringVar(&o.timeout, "timeout", "", "how long the code may run: seconds, or a form like 90s or 1h30m, or none (default 3600)")
 	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
+	imagesFlag(flags, &o.images)
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON event a line instead")
 	o.session.flags(flags)
 	return cmd
@@ -79,6 +81,10 @@ func run(ctx context.Context, s *streams, c *common, o *runOptions) error {
 	if err := o.session.check(); err != nil {
 		return err
 	}
+	pictures, err := newPictures(s, o.images)
+	if err != nil {
+		return err
+	}
 	var sink sink
 	results := &resultFolder{dir: o.out}
 	if err := results.check(); err != nil {
@@ -87,7 +93,7 @@ func run(ctx context.Context, s *streams, c *common, o *runOptions) error {
 	if o.asJSON {
 		sink = newJSONSink(s.out, results)
 	} else {
-		sink = newTextSink(s, results)
+		sink = newTextSink(s, results, pictures)
 	}
 	execution, err := runInSandbox(ctx, s, c, o, code, timeout, sink, results)
 	if err == nil && execution.Error != nil {

@@ -22,11 +22,12 @@ type textSink struct {
 	out, err io.Writer
 	colour   bool
 	results  *resultFolder
-	midLine  bool // standard output's last character was no newline
+	pictures *pictures // nil shows none
+	midLine  bool      // standard output's last character was no newline
 }
 
-func newTextSink(s *streams, results *resultFolder) *textSink {
-	return &textSink{out: s.out, err: s.err, colour: colours(s.err), results: results}
+func newTextSink(s *streams, results *resultFolder, pictures *pictures) *textSink {
+	return &textSink{out: s.out, err: s.err, colour: colours(s.err), results: results, pictures: pictures}
 }
 
 func (t *textSink) show(o sandbox.Output) error {
@@ -60,18 +61,33 @@ func (t *textSink) result(r *sandbox.Result) error {
 		if err := t.line(r.String()); err != nil {
 			return err
 		}
+		if len(files) > 0 {
+			return t.note("saved: %s", strings.Join(files, ", "))
+		}
+		return nil
 	}
-	what := "saved"
-	if isImage {
-		what = r.String()
-	}
+	shown, err := t.picture(r)
 	switch {
+	case err != nil:
+		return err
 	case len(files) > 0:
-		return t.note("%s: %s", what, strings.Join(files, ", "))
-	case isImage:
-		return t.note("%s; --out DIR saves it", what)
+		return t.note("%s: %s", r, strings.Join(files, ", "))
+	case !shown:
+		return t.note("%s; --out DIR saves it", r)
 	}
 	return nil
+}
+
+// picture shows a picture on a line of its own, where that can be.
+func (t *textSink) picture(r *sandbox.Result) (shown bool, err error) {
+	if t.pictures == nil {
+		return false, nil
+	}
+	var w strings.Builder
+	if shown, err = t.pictures.show(&w, r); !shown || err != nil {
+		return false, err
+	}
+	return true, t.line(w.String())
 }
 
 // line writes a value on a line of its own.

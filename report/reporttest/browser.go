@@ -83,7 +83,7 @@ func Load(t testing.TB, page []byte) Findings {
 	select {
 	case found = <-result:
 		cancel()
-		<-ended
+		require.Error(t, <-ended, "it was killed")
 	case err := <-ended:
 		require.Fail(t, "the browser did not load the report", "%v\n%s", err, said.String())
 	}
@@ -96,7 +96,8 @@ func Load(t testing.TB, page []byte) Findings {
 // find is the browser's program.
 func find(t testing.TB) string {
 	t.Helper()
-	for _, name := range []string{os.Getenv("DS_SANDBOX_BROWSER"), "chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"} {
+	names := []string{os.Getenv("DS_SANDBOX_BROWSER"), "chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell"}
+	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil && name != "" {
 			return path
 		}
