@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,8 +71,10 @@ func Load(t testing.TB, page []byte) Findings {
 
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
+	dir := browserFolder(t)
 	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+t.TempDir(), "--window-size=1200,30000", server.URL)
+		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+dir, "--window-size=1200,30000", server.URL)
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.WaitDelay = time.Second
@@ -82,8 +85,8 @@ func Load(t testing.TB, page []byte) Findings {
 	var found Findings
 	select {
 	case found = <-result:
-		cancel()
-		require.Error(t, <-ended, "it was killed")
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		<-ended //nolint:errcheck // however it ends: killed by ctx at the latest
 	case err := <-ended:
 		require.Fail(t, "the browser did not load the report", "%v\n%s", err, said.String())
 	}
@@ -91,6 +94,17 @@ func Load(t testing.TB, page []byte) Findings {
 	defer mu.Unlock()
 	found.Requests = requests
 	return found
+}
+
+// browserFolder is where the browser keeps its files. Its helpers may outlive it for a moment.
+func browserFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dsr")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, 10*time.Second, 10*time.Millisecond)
+	})
+	return dir
 }
 
 // find is the browser's program.
