@@ -55,13 +55,19 @@ func (b *builder) shown(o *notebook.Output) []output {
 	picture, ok := b.picture(o)
 	switch {
 	case ok && isInteractive(page):
-		frame := b.frame(page)
-		frame.Open = "interactive"
-		return []output{picture, frame}
+		if frame := b.frame(page); !frame.Remote {
+			frame.Open = "interactive"
+			return []output{picture, frame}
+		}
+		return []output{picture}
 	case ok:
 		return []output{picture}
 	case page != "":
-		return []output{b.frame(page)}
+		frame := b.frame(page)
+		if frame.Remote {
+			return []output{frame, note("This output wants scripts from the network, which a report does not load.")}
+		}
+		return []output{frame}
 	}
 	if source := bundleText(o.Data, "text/markdown"); source != "" {
 		if !b.take(len(source)) {
@@ -143,10 +149,10 @@ func (b *builder) frame(page string) output {
 		return tooLarge(len(page))
 	}
 	d := b.frames.document(page)
-	if d.scripts {
+	if d.scripts && !d.remote {
 		b.interactive++
 	}
-	return output{Kind: "html", Frame: d.html, Libraries: d.libraries}
+	return output{Kind: "html", Frame: d.html, Libraries: d.libraries, Filled: d.filled, Remote: d.remote}
 }
 
 // bundleText is a form of a bundle as text; empty when it has none.

@@ -5,15 +5,19 @@ const frames = [...document.querySelectorAll("iframe")];
 addEventListener("message", (event) => {
   const frame = frames.find((f) => f.contentWindow === event.source);
   const height = Number(event.data && event.data.height);
-  if (frame && height > 0) frame.style.height = Math.min(height, 2400) + 2 + "px";
+  if (!frame || !(height > 0)) return;
+  const wish = Math.min(height, 2400) + 2 + "px";
+  const changes = Number(frame.dataset.changes ?? 0); // content as tall as its frame would make it grow for ever
+  if (wish === frame.style.height || changes > 20) return;
+  frame.dataset.changes = changes + 1;
+  frame.style.height = wish;
 });
 const nonce = document.currentScript.nonce;
 const fill = (frame) => {
-  const count = Number(frame.dataset.libraries);
-  const scripts = libraries.slice(0, count).map((text) => `<script nonce="${nonce}">${text}</` + "script>");
-  const html = frame.dataset.document;
+  const script = (text) => `<script nonce="${nonce}">${text}</` + "script>";
+  const html = frame.dataset.document.replace(/<!--library (\d+)-->/g, (_, n) => script(libraries[n] ?? ""));
   const at = html.indexOf("<body>");
-  frame.srcdoc = html.slice(0, at) + scripts.join("") + html.slice(at);
+  frame.srcdoc = html.slice(0, at) + libraries.slice(0, Number(frame.dataset.libraries)).map(script).join("") + html.slice(at);
 };
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {

@@ -95,8 +95,10 @@ type output struct {
 	Alt     string // of the image: what a chart shows, in words
 	Caption string
 	Frame   string // a document
-	// Libraries is how many of the page's libraries Frame needs; 0 is none.
+	// Libraries is how many of the page's libraries Frame needs first, if it is Filled by the page's script at all.
 	Libraries int
+	Filled    bool
+	Remote    bool   // Frame wants scripts that it does not get
 	Open      string // of a folded output: what it is called
 }
 

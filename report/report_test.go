@@ -175,7 +175,24 @@ func TestReportKeepsLibrariesOnce(t *testing.T) {
 	for _, frame := range elements(t, text, "iframe") {
 		wants = append(wants, attribute(frame, "data-libraries"))
 	}
-	require.Equal(t, []string{"", "1", "", "1", "1"}, wants)
+	require.Equal(t, []string{"", "0", "", "1", "1"}, wants)
+	require.Equal(t, 1, strings.Count(text, "library 0--"), "in its place in the first frame")
+
+	drawing := displays("text/html", "<div id='drawing-1'></div><script>draw('drawing-1')"+library+"</script>")
+	text = page(t, shows(drawing), nil)
+	require.Empty(t, attribute(elements(t, text, "iframe")[0], "data-libraries"), "it draws the element beside it")
+}
+
+func TestReportSaysWhatWantsTheNetwork(t *testing.T) {
+	const remote = `<div id=v></div><script src="https://cdn.example.com/vega@5"></script><script>draw()</script>`
+	text := page(t, shows(displays("text/html", remote)), nil)
+	requireText(t, text, "wants scripts from the network")
+	require.Len(t, elements(t, text, "iframe"), 1)
+	text = page(t, shows(displays("text/html", remote, "image/png", dot)), nil)
+	require.Empty(t, elements(t, text, "iframe"), "the picture will do")
+	require.Len(t, elements(t, text, "img"), 1)
+	text = page(t, shows(displays("text/html", `<a href="https://example.com/a.js">a link</a><p>https://cdn.example.com`)), nil)
+	require.False(t, strings.Contains(text, "wants scripts"))
 }
 
 func TestReportIsBounded(t *testing.T) {
