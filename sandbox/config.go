@@ -50,7 +50,7 @@ type Config struct {
 	StartTimeout time.Duration
 	// MaxFrame is the largest frame accepted from a kernel, bytes. DS_SANDBOX_MAX_FRAME; 256 MiB.
 	MaxFrame int64
-	// JournalBytes bounds each context's Journal. DS_SANDBOX_JOURNAL_BYTES; 64 MiB.
+	// JournalBytes bounds each context's Journal. DS_SANDBOX_JOURNAL_BYTES; 16 MiB.
 	JournalBytes int64
 
 	// DefaultLimits are those of a sandbox for which Options.Limits sets none; none. No variables.
@@ -72,7 +72,7 @@ const (
 	DefaultTimeToLive   = 24 * time.Hour
 	DefaultStartTimeout = 60 * time.Second
 	DefaultMaxFrame     = 256 << 20
-	DefaultJournalBytes = 64 << 20
+	DefaultJournalBytes = 16 << 20
 )
 
 // ParseDuration reads a duration as people write it for us: "90" and "0.5" are seconds, "90s" and "1h30m" as Go has
