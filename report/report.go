@@ -87,14 +87,13 @@ type cell struct {
 
 // output is an output as the template shows it, one of its forms.
 type output struct {
-	Kind    string // "stdout", "stderr", "error", "value", "note", "html", "text", "image"
-	HTML    template.HTML
-	Image   template.URL
-	Width   int // of the image; 0 is its own
-	Height  int
-	Alt     string // of the image: what a chart shows, in words
-	Caption string
-	Frame   string // a document
+	Kind   string // "stdout", "stderr", "error", "value", "note", "html", "text", "image"
+	HTML   template.HTML
+	Image  template.URL
+	Width  int // of the image; 0 is its own
+	Height int
+	Alt    string // of the image: what a chart shows, in words
+	Frame  string // a document
 	// Libraries is how many of the page's libraries Frame needs first, if it is Filled by the page's script at all.
 	Libraries int
 	Filled    bool

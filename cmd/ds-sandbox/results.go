@@ -120,6 +120,9 @@ func formsOf(r *sandbox.Result) []form {
 	if len(r.Chart) > 0 {
 		forms = append(forms, form{"chart", ".json", indented(r.Chart)})
 	}
+	if table := tableCSV(r); table != nil {
+		forms = append(forms, form{"table", ".csv", table})
+	}
 	if len(forms) == 0 && r.Text != "" {
 		forms = append(forms, form{"result", ".txt", []byte(r.Text + "\n")})
 	}

@@ -60,6 +60,21 @@ func TestOutHasEachResultAndAReport(t *testing.T) {
 	})
 }
 
+func TestOutHasChartsAndTablesAsData(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		dir := t.TempDir()
+		code := `
+import matplotlib.pyplot as plt, pandas as pd
+plt.plot([1, 2], [3, 4]); plt.title("Loss"); plt.show()
+pd.DataFrame({"name": ['a, "b"', None], "n": [1, 2.5]}, index=["x", "y"])`
+		c := start(t, nil, "run", "--python", python, "--out", dir, "-c", code)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Equal(t, []string{"chart-1.json", "report.html", "result-1.png", "result-2.html", "table-2.csv"}, fileNames(t, dir))
+		require.Contains(t, string(mustRead(t, filepath.Join(dir, "chart-1.json"))), `"title": "Loss"`)
+		require.Regexp(t, `^\w*,name,n\nx,"a, ""b""",1(\.0)?\ny,,2.5\n$`, string(mustRead(t, filepath.Join(dir, "table-2.csv"))))
+	})
+}
+
 func TestAReportTellsOfARunThatDied(t *testing.T) {
 	eachPython(t, func(t *testing.T, python string) {
 		dir := t.TempDir()

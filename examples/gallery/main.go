@@ -52,7 +52,7 @@ func run(ctx context.Context, dir string) error {
 	nb.Cells = slices.DeleteFunc(nb.Cells, func(c *notebook.Cell) bool { return slices.ContainsFunc(missing, c.HasTag) })
 
 	start := time.Now()
-	if err := notebook.Execute(ctx, nb, sbx.DefaultContext(), &notebook.ExecuteOptions{AllowErrors: true}); err != nil {
+	if err := notebook.Execute(ctx, nb, sbx.DefaultContext(), nil); err != nil {
 		return err
 	}
 	fmt.Printf("%d cells in %.1f s\n", len(nb.Cells), time.Since(start).Seconds())
