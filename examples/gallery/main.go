@@ -70,9 +70,9 @@ func run(ctx context.Context, dir string) error {
 // missingLibraries lists the libraries of the gallery that the sandbox's Python does not have.
 func missingLibraries(ctx context.Context, sbx *sandbox.Sandbox) ([]string, error) {
 	const code = `
-import importlib.util
-for name in ("matplotlib", "pandas", "seaborn", "plotly", "altair", "bokeh"):
-    if not importlib.util.find_spec(name): print(name)`
+from importlib.metadata import distributions
+installed = {d.name.lower() for d in distributions()}
+print(*({"matplotlib", "pandas", "seaborn", "plotly", "altair", "bokeh"} - installed))`
 	out, err := sbx.RunCode(ctx, code, nil)
 	if err == nil {
 		err = out.Err()
