@@ -81,7 +81,8 @@ func (f *frames) document(fragment string) document {
 
 // remoteScript finds a script that is somewhere else: of a script element, or at the addresses that notebooks' libraries
 // load theirs from.
-var remoteScript = regexp.MustCompile(`(?i)<script\b[^<>]*\ssrc=["']?(https?:)?//|https?://(cdn\.jsdelivr\.net|unpkg\.com|cdnjs\.cloudflare\.com|cdn\.bokeh\.org)/`)
+var remoteScript = regexp.MustCompile(`(?i)<script\b[^<>]*\ssrc=["']?(https?:)?//` +
+	`|https?://(cdn\.jsdelivr\.net|unpkg\.com|cdnjs\.cloudflare\.com|cdn\.bokeh\.org)/`)
 
 func isScript(z *html.Tokenizer) bool {
 	name, _ := z.TagName()

@@ -192,9 +192,7 @@ slices = {
     "color": ["#4269d0", "#efb118", "#ff725c"],
 }
 chart = bokeh_figure(title="Bottles", height=350, x_range=(-1, 1.5))
-chart.wedge(
-    x=0, y=0, radius=0.8, start_angle="start", end_angle="end", color="color", legend_field="grower", source=slices
-)
+chart.wedge(x=0, y=0, radius=0.8, start_angle="start", end_angle="end", color="color", legend_field="grower", source=slices)
 chart
 
 # %% Boxes tags=["bokeh"]
