@@ -25,6 +25,7 @@ var allowed = map[string]string{
 	"kernel/kerneltest":    "messaging messaging/zmtp",
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
 	"notebook":             "messaging backends kernel sandbox",
+	"report":               "notebook",
 }
 
 // homes says which outside packages are imported in one folder only.

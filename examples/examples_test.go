@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
+	"github.com/ds-sandbox/ds-sandbox/report/reporttest"
 )
 
 // examples says what each program prints, among other things.
@@ -37,6 +38,7 @@ var examples = map[string][]string{
 	"modes":    {"local: local, because asked for", "docker: not in this version"},
 	"config":   {"test fast now", "'Ada' of me"},
 	"many":     {"sandbox 5: 3.1", "mean of 6 sandboxes: 3.1"},
+	"gallery":  {"cells in"},
 	"analysis": {"569 tumours, 30 measurements", "epoch 20", "picture saved as", "strongest weights:", "worst texture"},
 }
 
@@ -70,11 +72,27 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 				require.NoError(t, err)
 				require.Greater(t, decoded.Bounds().Dx(), 200)
 			}
+			if name == "gallery" {
+				checkGallery(t, dir)
+			}
 			if name == "analysis" || name == "streaming" {
 				require.Len(t, pictures, 1)
 			}
 		})
 	}
+}
+
+// checkGallery looks at the page in a browser.
+func checkGallery(t *testing.T, dir string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(dir, "gallery.html"))
+	require.NoError(t, err)
+	found := reporttest.Load(t, page)
+	require.GreaterOrEqual(t, found.Images, 11, "of matplotlib and pandas alone")
+	require.Empty(t, found.Broken)
+	require.GreaterOrEqual(t, found.Frames, 1, "a table at least")
+	require.Zero(t, found.Silent)
+	require.Empty(t, found.Requests)
 }
 
 func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {

@@ -36,6 +36,9 @@ type ExecuteOptions struct {
 	Metadata messaging.MIMEBundle // of the execute_request
 	// Protocol makes events of the kernel's statuses and of its reply too.
 	Protocol bool
+	// OnMessage sees every message of the run as it comes, in the order of its arrival, also those that no reader takes in
+	// time. It is called on the connection's own goroutine: it must not block and not call the Execution.
+	OnMessage func(*messaging.Message)
 	// OnStarted is called once when the kernel begins with the run, on the connection's own goroutine: it must
 	// not block and not call the Execution.
 	OnStarted func()
@@ -50,7 +53,8 @@ type Execution struct {
 	ctx     context.Context
 	id      string
 	request *messaging.ExecuteRequest
-	onStart func()      // may be nil
+	onStart func() // may be nil
+	onEach  func(*messaging.Message)
 	entire  bool        // statuses and the reply are events too
 	unwatch func() bool // stops watching ctx
 
@@ -102,7 +106,7 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
 	e := &Execution{
-		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted, entire: opts.Protocol,
+		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted, onEach: opts.OnMessage, entire: opts.Protocol,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		queue: queue{budget: c.opts.QueueBytes},
 	}

@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -281,6 +282,36 @@ func TestFloodUnreadIsCutCountedAndNeverLosesTheEnd(t *testing.T) {
 		require.LessOrEqual(t, kept, int64(1<<20+chunk))
 		require.Equal(t, lost, e.Truncated())
 		require.Equal(t, []string{"display_data", "error"}, rest)
+	})
+}
+
+func TestOnMessageSeesWhatNobodyReads(t *testing.T) {
+	bubble(t, &kernel.Options{QueueBytes: 10_000}, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.On("flood", func(c *kerneltest.Call) {
+			for i := range 1000 {
+				c.Stream("stdout", strconv.Itoa(i)+"\n")
+			}
+		})
+		var types []string
+		lines := 0
+		e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "flood"}, &kernel.ExecuteOptions{
+			OnMessage: func(m *messaging.Message) {
+				if m.Header.MsgType == "stream" {
+					content, err := m.Decode()
+					require.NoError(t, err)
+					require.Equal(t, strconv.Itoa(lines)+"\n", content.(*messaging.Stream).Text)
+					lines++
+					return
+				}
+				types = append(types, m.Header.MsgType)
+			},
+		})
+		require.NoError(t, err)
+		_, err = e.Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1000, lines, "all of it, in order, though the queue is full")
+		require.Positive(t, e.Truncated())
+		require.ElementsMatch(t, []string{"status", "execute_input", "execute_reply", "status"}, types)
 	})
 }
 

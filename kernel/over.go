@@ -18,6 +18,9 @@ func (e *Execution) deliver(m *messaging.Message) {
 	if e.over {
 		return
 	}
+	if e.onEach != nil {
+		e.onEach(m)
+	}
 	// The channel first: a status on shell or an output on stdin means nothing.
 	switch m.Channel {
 	case messaging.Shell:

@@ -53,10 +53,15 @@ func (r *recorder) begin(c *Cell) {
 func (r *recorder) end() *messaging.ExecuteReply {
 	r.closeStream()
 	if r.cut > 0 {
-		note := fmt.Sprintf("[%d bytes of output were left out]\n", r.cut)
-		r.cell.Outputs = append(r.cell.Outputs, &Output{Type: Stream, Name: messaging.Stderr, Text: note})
+		r.note(fmt.Sprintf("%d bytes of output were left out", r.cut))
 	}
 	return r.reply
+}
+
+// note tells the reader something of ours.
+func (r *recorder) note(text string) {
+	r.closeStream()
+	r.cell.Outputs = append(r.cell.Outputs, &Output{Type: Stream, Name: messaging.Stderr, Text: "[" + text + "]\n"})
 }
 
 // add takes the next event of the run.

@@ -50,6 +50,8 @@ type Config struct {
 	StartTimeout time.Duration
 	// MaxFrame is the largest frame accepted from a kernel, bytes. DS_SANDBOX_MAX_FRAME; 256 MiB.
 	MaxFrame int64
+	// JournalBytes bounds each context's Journal. DS_SANDBOX_JOURNAL_BYTES; 16 MiB.
+	JournalBytes int64
 
 	// DefaultLimits are those of a sandbox for which Options.Limits sets none; none. No variables.
 	DefaultLimits backends.Limits
@@ -70,6 +72,7 @@ const (
 	DefaultTimeToLive   = 24 * time.Hour
 	DefaultStartTimeout = 60 * time.Second
 	DefaultMaxFrame     = 256 << 20
+	DefaultJournalBytes = 16 << 20
 )
 
 // ParseDuration reads a duration as people write it for us: "90" and "0.5" are seconds, "90s" and "1h30m" as Go has
@@ -91,7 +94,7 @@ func ParseDuration(text string) (time.Duration, error) {
 
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
 // workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live, cull_after and
-// start_timeout (seconds), max_frame (bytes). use_jupyter is accepted and has no effect, because every run is a
+// start_timeout (seconds), max_frame and journal_bytes. use_jupyter is accepted and has no effect, because every run is a
 // Jupyter run. An unknown key is an error that names it.
 func LoadConfig(path string) (Config, error) {
 	data, err := os.ReadFile(path)
@@ -111,6 +114,7 @@ func LoadConfig(path string) (Config, error) {
 		CullAfter        float64 `json:"cull_after"`
 		StartTimeout     float64 `json:"start_timeout"`
 		MaxFrame         int64   `json:"max_frame"`
+		JournalBytes     int64   `json:"journal_bytes"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(data)))
 	decoder.DisallowUnknownFields()
@@ -122,7 +126,7 @@ func LoadConfig(path string) (Config, error) {
 		DefaultBackend: file.DefaultBackend, WorkspaceBaseDir: file.WorkspaceBaseDir, PausedBaseDir: file.PausedBaseDir,
 		RuntimeDir: file.RuntimeDir, Python: file.Python, Isolation: backends.Isolation(file.Isolation),
 		DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
-		CullAfter: seconds(file.CullAfter), StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame,
+		CullAfter: seconds(file.CullAfter), StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame, JournalBytes: file.JournalBytes,
 	}, nil
 }
 

@@ -27,6 +27,7 @@ type Context struct {
 	kernelName string
 	dir        string
 	turn       *semaphore.Weighted // held by the run under way
+	journal    *Journal
 
 	mu       sync.Mutex
 	kernel   *kernel.Kernel
@@ -285,6 +286,7 @@ func (c *Context) Remove(ctx context.Context) error {
 		return nil
 	}
 	c.sandbox.forget(c)
+	defer c.journal.close()
 	if err := k.Shutdown(ctx); err != nil {
 		return fmt.Errorf("sandbox: remove context: %w", err)
 	}

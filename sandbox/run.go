@@ -60,6 +60,7 @@ type Run struct {
 	ladder    *ladder
 	meter     backends.Meter
 	fold      *fold
+	record    *journalRun
 	pending   []Output
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
@@ -174,10 +175,13 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	request := &messaging.ExecuteRequest{
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
+	run.record = c.journal.begin(code, opts.Silent)
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
+		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
 	})
 	if err != nil {
+		c.journal.end(run.record, err, Usage{})
 		run.stopMeter(ctx)
 		c.passTurn()
 		return nil, err
@@ -315,7 +319,16 @@ func (r *Run) finish(err error) {
 		err = fmt.Errorf("sandbox: run: %w", r.context.sandbox.reason(err))
 	}
 	r.err = err
+	r.context.journal.end(r.record, ended(err), usage)
 	r.context.passTurn()
+}
+
+// ended is how a run ended as RunCode says it: its end alone is no error.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func (r *Run) stopMeter(ctx context.Context) backends.Usage {
@@ -333,8 +346,8 @@ func (r *Run) stopMeter(ctx context.Context) backends.Usage {
 func (r *Run) Wait(ctx context.Context) (*Execution, error) {
 	for {
 		if _, err := r.Next(ctx); err != nil {
-			if r.finished && errors.Is(err, io.EOF) {
-				err = nil
+			if r.finished {
+				err = ended(err)
 			}
 			return r.fold.execution, err
 		}

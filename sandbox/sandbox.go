@@ -213,6 +213,7 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: language, kernelName: name, dir: opts.Dir,
 		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull},
+		journal: newJournal(s.engine.config.JournalBytes),
 	}
 	if err := c.startKernel(ctx, opts.Env); err != nil {
 		return nil, err
@@ -338,6 +339,7 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 	}
 	for _, c := range contexts {
 		c.busy() // it is never idle again
+		c.journal.close()
 		if err := c.current().Shutdown(ctx); err != nil {
 			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
 		}

@@ -346,7 +346,10 @@ func TestTenThousandRunsLoseNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
+		ctx := testContext(t)
+		sbx, err := openEngine(t, python, func(c *sandbox.Config) { c.JournalBytes = 1 << 20 }).Create(ctx, nil) // full by run 500
+		require.NoError(t, err)
 		memory := func() uint64 {
 			runtime.GC()
 			var m runtime.MemStats

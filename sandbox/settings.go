@@ -58,6 +58,7 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "CullAfter", &c.CullAfter, NoTimeout, ParseDuration, "DS_SANDBOX_CULL_AFTER")
 	resolve(&r, "StartTimeout", &c.StartTimeout, DefaultStartTimeout, ParseDuration, "DS_SANDBOX_START_TIMEOUT")
 	resolve(&r, "MaxFrame", &c.MaxFrame, DefaultMaxFrame, readSize, "DS_SANDBOX_MAX_FRAME")
+	resolve(&r, "JournalBytes", &c.JournalBytes, DefaultJournalBytes, readSize, "DS_SANDBOX_JOURNAL_BYTES")
 	return c, r.settings, errors.Join(r.errs...)
 }
 

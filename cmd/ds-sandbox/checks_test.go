@@ -36,7 +36,7 @@ func TestDoctorTriesAKernel(t *testing.T) {
 
 		c = start(t, nil, "doctor", "--json", "--python", python)
 		require.Equal(t, 0, c.wait())
-		var r report
+		var r diagnosis
 		require.NoError(t, json.Unmarshal([]byte(c.out.String()), &r))
 		require.Positive(t, r.Engine.CreateSeconds)
 		require.NotEmpty(t, r.Python.Packages["ipykernel"])

@@ -35,8 +35,8 @@ func newDoctor(s *streams, c *common) *cobra.Command {
 	return cmd
 }
 
-// report is what the doctor found.
-type report struct {
+// diagnosis is what the doctor found.
+type diagnosis struct {
 	Version string       `json:"version"`
 	System  string       `json:"system"`
 	Pythons []pythonSeen `json:"pythons"` // in the order of their choice
@@ -87,8 +87,8 @@ func doctor(ctx context.Context, s *streams, c *common, asJSON bool) error {
 	return r.problem
 }
 
-func examine(ctx context.Context, s *streams, c *common) *report {
-	r := &report{
+func examine(ctx context.Context, s *streams, c *common) *diagnosis {
+	r := &diagnosis{
 		Version: currentVersion(),
 		System:  fmt.Sprintf("%s/%s, %d processors, %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version()),
 		Pythons: []pythonSeen{},
@@ -153,7 +153,7 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 }
 
 // text is the report for a person.
-func (r *report) text() string {
+func (r *diagnosis) text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "ds-sandbox %s on %s\n\nPython, the first that will do is used:\n", r.Version, r.System)
 	used := false

@@ -14,14 +14,14 @@ import (
 // the last one end.
 type jsonSink struct {
 	encoder *json.Encoder
-	images  *imageFolder
+	results *resultFolder
 	cut     int64
 }
 
-func newJSONSink(w io.Writer, images *imageFolder) *jsonSink {
+func newJSONSink(w io.Writer, results *resultFolder) *jsonSink {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	return &jsonSink{encoder: encoder, images: images}
+	return &jsonSink{encoder: encoder, results: results}
 }
 
 type (
@@ -37,7 +37,7 @@ type (
 	resultEvent struct {
 		Type string `json:"type"`
 		*sandbox.Result
-		Path string `json:"path,omitempty"` // of the image that was saved
+		Files []string `json:"files,omitempty"` // that were saved
 	}
 	errorEvent struct {
 		Type string `json:"type"`
@@ -75,8 +75,8 @@ func (j *jsonSink) show(o sandbox.Output) error {
 		}
 		return j.encoder.Encode(textEvent{kind, o.Text, o.Time})
 	case *sandbox.Result:
-		path, _, err := j.images.save(o)
-		return errors.Join(err, j.encoder.Encode(resultEvent{"result", o, path}))
+		files, err := j.results.save(o)
+		return errors.Join(err, j.encoder.Encode(resultEvent{"result", o, files}))
 	case *sandbox.ExecutionError:
 		return j.encoder.Encode(errorEvent{"error", o})
 	case *sandbox.Cleared:

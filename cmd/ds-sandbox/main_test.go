@@ -23,6 +23,7 @@ var pythons []string
 
 func TestMain(m *testing.M) {
 	pythons = testPythons()
+	_ = os.Setenv("TERM", "dumb") // which shows no pictures
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, "DS_SANDBOX_") && name != "DS_SANDBOX_REQUIRE" && name != "DS_SANDBOX_DATA_DIR" {

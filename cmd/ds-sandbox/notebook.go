@@ -17,11 +17,11 @@ import (
 func newNotebook(s *streams, c *common) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "notebook",
-		Short: "Run notebooks, and convert them from and to scripts",
+		Short: "Run notebooks, convert them from and to scripts, and make pages of them",
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newNotebookRun(s, c), newNotebookNew(s), newNotebookToScript(s))
+	cmd.AddCommand(newNotebookRun(s, c), newNotebookNew(s), newNotebookToScript(s), newNotebookToHTML(s))
 	return cmd
 }
 

@@ -178,7 +178,7 @@ func (o *notebookOptions) report(s *streams, err error, p *cellProgress) error {
 	if !errors.As(err, &cell) || !errors.As(err, &raised) {
 		return err
 	}
-	sink := newTextSink(s, nil)
+	sink := newTextSink(s, nil, nil)
 	if err := sink.raised(raised); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,8 @@ import (
 type replOptions struct {
 	session sessionOptions
 	out     string
+	images  string
+	save    sessionFile
 	timeout string
 	history string
 }
@@ -32,7 +35,8 @@ func newREPL(s *streams, c *common) *cobra.Command {
 
 Tab completes, ?name shows help, the arrow keys bring back earlier lines, an empty line ends a block. Ctrl-C stops
 the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a terminal, lines are read as they are.`,
-		Args: noArguments,
+		Example: `  ds-sandbox repl --save session.ipynb --out figures`,
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.history == "" {
 				o.history = defaultHistory()
@@ -42,7 +46,9 @@ the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a te
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.timeout, "timeout", "none", "how long one input may run: seconds, or a form like 90s, or none")
-	flags.StringVar(&o.out, "out", "", "folder to save the images in that the code shows; made when absent")
+	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
+	imagesFlag(flags, &o.images)
+	flags.StringVar(&o.save.path, "save", "", "the notebook to save the session as, after every input")
 	flags.StringVar(&o.history, "history", "", "file that keeps the lines typed, or none (default in the user's state folder)")
 	o.session.flags(flags)
 	return cmd
@@ -70,9 +76,18 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 	if err := o.session.check(); err != nil {
 		return err
 	}
+	results := &resultFolder{dir: o.out}
+	if err := errors.Join(results.check(), o.save.check()); err != nil {
+		return err
+	}
+	pictures, err := newPictures(s, o.images)
+	if err != nil {
+		return err
+	}
+	pictures.detect() // while nobody reads the keyboard
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, &imageFolder{dir: o.out})}
+	r := &interaction{replOptions: o, s: s, sink: newTextSink(s, results, pictures)}
 	defer watchSignals(s.signals, func(sig os.Signal, _ int) {
 		if sig != os.Interrupt || !r.interrupt() {
 			cancel(&signalError{sig})
@@ -85,6 +100,10 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, r.session.close()) }()
+	begun := time.Now()
+	defer func() {
+		err = errors.Join(err, o.save.save(r.session.context, true), results.report(r.session.context, "Session", begun))
+	}()
 	if err := r.openInput(ctx); err != nil {
 		return err
 	}
@@ -104,6 +123,11 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 		}
 		if err := r.run(ctx, code, &sandbox.RunOptions{Context: r.session.context, Timeout: timeout, MaxOutput: keptOutput}); err != nil {
 			return err
+		}
+		if err := o.save.save(r.session.context, false); err != nil {
+			if err := r.sink.note("%v", err); err != nil {
+				return pipeError(err)
+			}
 		}
 	}
 }

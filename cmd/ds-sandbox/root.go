@@ -113,9 +113,15 @@ func variableFor(flag string) string {
 	return "DS_SANDBOX_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// journalBytes bounds what a command remembers of its context, for a report or a notebook; there are no others beside it.
+const journalBytes = 256 << 20
+
 // open opens an engine. The result of close waits for it and what the trace has to say.
 func (c *common) open(ctx context.Context, err io.Writer) (engine *sandbox.Engine, closeAll func() error, _ error) {
 	config := sandbox.Config{Python: c.python, DefaultBackend: c.backend, WorkspaceBaseDir: c.workspaceBase}
+	if os.Getenv("DS_SANDBOX_JOURNAL_BYTES") == "" {
+		config.JournalBytes = journalBytes
+	}
 	if c.verbose {
 		config.Logger = slog.New(slog.NewTextHandler(err, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

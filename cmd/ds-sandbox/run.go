@@ -23,6 +23,7 @@ type runOptions struct {
 	code     string
 	timeout  string
 	out      string
+	images   string
 	asJSON   bool
 	hasCode  bool // -c was given, maybe with an empty text
 	argument string
@@ -36,7 +37,8 @@ func newRun(s *streams, c *common) *cobra.Command {
 		Long: `Run a script in a sandbox of its own, and print what it prints as it comes, then the last value.
 
 The code runs in the sandbox's workspace, an empty folder that goes away with it. The script's own folder is not
-visible inside: --file copies in what the script needs, and --out takes out the images it shows.
+visible inside: --file copies in what the script needs, and --out takes out what it shows: result-1.png, table-2.csv and so
+on, each result in its order, and report.html with all of it.
 
 Ctrl-C interrupts the code; a second one kills the sandbox.`,
 		Example: `  ds-sandbox run analysis.py --file data.csv --out figures
@@ -59,7 +61,8 @@ Ctrl-C interrupts the code; a second one kills the sandbox.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&o.code, "code", "c", "", "run this code instead of a script")
 	flags.StringVar(&o.timeout, "timeout", "", "how long the code may run: seconds, or a form like 90s or 1h30m, or none (default 3600)")
-	flags.StringVar(&o.out, "out", "", "folder to save the images in that the code shows; made when absent")
+	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
+	imagesFlag(flags, &o.images)
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON event a line instead")
 	o.session.flags(flags)
 	return cmd
@@ -78,19 +81,34 @@ func run(ctx context.Context, s *streams, c *common, o *runOptions) error {
 	if err := o.session.check(); err != nil {
 		return err
 	}
-	var sink sink
-	images := &imageFolder{dir: o.out}
-	if o.asJSON {
-		sink = newJSONSink(s.out, images)
-	} else {
-		sink = newTextSink(s, images)
+	pictures, err := newPictures(s, o.images)
+	if err != nil {
+		return err
 	}
-	execution, err := runInSandbox(ctx, s, c, o, code, timeout, sink)
+	var sink sink
+	results := &resultFolder{dir: o.out}
+	if err := results.check(); err != nil {
+		return err
+	}
+	if o.asJSON {
+		sink = newJSONSink(s.out, results)
+	} else {
+		sink = newTextSink(s, results, pictures)
+	}
+	execution, err := runInSandbox(ctx, s, c, o, code, timeout, sink, results)
 	if err == nil && execution.Error != nil {
 		err = raisedExit(execution.Error)
 	}
 	exit, _ := exitCode(err)
 	return errors.Join(err, pipeError(sink.end(execution, exit, err)))
+}
+
+// title is what a report of the run is called.
+func (o *runOptions) title() string {
+	if o.hasCode || o.argument == "-" {
+		return "Run"
+	}
+	return filepath.Base(o.argument)
 }
 
 // raisedExit is how a script ends that raised: with code 1, or as sys.exit says.

@@ -66,9 +66,9 @@ func TestRunPrintsAndExits(t *testing.T) {
 		"kernel":            {args: []string{"-c", "1", "--kernel", "Python3"}, out: "1\n"},
 		"unknown kernel":    {args: []string{"-c", "1", "--kernel", "fortran77"}, code: exitFailed, err: `kernel "fortran77" not found; installed kernels: `},
 		"a dying kernel":    {args: []string{"-c", "import os; os._exit(3)"}, code: exitFailed, err: "exited with code 3"},
-		"an image":          {args: []string{"-c", shownImage, "--out", filepath.Join(dir, "a/b")}, err: "image saved as " + filepath.Join(dir, "a/b/image-1.png")},
+		"an image":          {args: []string{"-c", shownImage, "--out", filepath.Join(dir, "a/b")}, err: "<a picture>: " + filepath.Join(dir, "a/b/result-1.png")},
 		"an image unsaved":  {args: []string{"-c", shownImage}, err: "--out DIR saves it"},
-		"out is a file":     {args: []string{"-c", shownImage, "--out", data}, code: exitFailed, err: "--out: "},
+		"out is a file":     {args: []string{"-c", shownImage, "--out", data}, code: exitUsage, err: "--out: "},
 		"a limit of memory": {
 			args: []string{"-c", "held = []\nwhile len(held) < 3000: held.append(b'x' * (1 << 20))", "--memory", "300M"},
 			code: exitRaised, err: "memory limit reached: 300 MiB allowed",
@@ -113,10 +113,10 @@ update_display(bundle, raw=True, display_id="a")
 `
 		c := start(t, nil, "run", "--python", python, "-c", code, "--out", dir)
 		require.Equal(t, 0, c.wait(), c.err.String())
-		require.Equal(t, 2, strings.Count(c.err.String(), "image-1.png"))
+		require.Equal(t, 2, strings.Count(c.err.String(), "result-1.png"))
 		entries, err := os.ReadDir(dir)
 		require.NoError(t, err)
-		require.Len(t, entries, 2)
+		require.Len(t, entries, 3, "two results and the report")
 	})
 }
 
@@ -141,7 +141,8 @@ func TestJSONHasAnEventALine(t *testing.T) {
 		require.Equal(t, []string{"started", "stdout", "stderr", "result", "error", "end"}, kinds)
 		require.Contains(t, c.out.String(), `"<o>\n"`)
 		require.Equal(t, tinyPNG, events["result"]["png"])
-		require.FileExists(t, events["result"]["path"].(string))
+		require.Equal(t, []any{filepath.Join(out, "result-1.png")}, events["result"]["files"])
+		require.FileExists(t, filepath.Join(out, "result-1.png"))
 		require.Equal(t, "ZeroDivisionError", events["error"]["name"])
 		require.EqualValues(t, exitRaised, events["end"]["exit_code"])
 		require.NotContains(t, events["end"], "message")

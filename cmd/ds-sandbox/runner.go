@@ -16,7 +16,7 @@ const keptOutput = 1 << 20
 
 // runInSandbox makes a sandbox, runs code in it and cleans up. The execution is never nil.
 func runInSandbox(
-	ctx context.Context, s *streams, c *common, o *runOptions, code string, timeout time.Duration, sink sink,
+	ctx context.Context, s *streams, c *common, o *runOptions, code string, timeout time.Duration, sink sink, results *resultFolder,
 ) (execution *sandbox.Execution, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -36,6 +36,8 @@ func runInSandbox(
 	}
 	defer func() { err = errors.Join(err, session.close()) }()
 	k.aim(session.sandbox)
+	begun := time.Now()
+	defer func() { err = errors.Join(err, results.report(session.context, o.title(), begun)) }()
 
 	opts := &sandbox.RunOptions{Context: session.context, Timeout: timeout, MaxOutput: keptOutput}
 	if _, ok := terminalFd(s.in); ok && o.argument != "-" {

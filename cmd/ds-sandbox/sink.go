@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,12 +21,13 @@ type sink interface {
 type textSink struct {
 	out, err io.Writer
 	colour   bool
-	images   *imageFolder
-	midLine  bool // standard output's last character was no newline
+	results  *resultFolder
+	pictures *pictures // nil shows none
+	midLine  bool      // standard output's last character was no newline
 }
 
-func newTextSink(s *streams, images *imageFolder) *textSink {
-	return &textSink{out: s.out, err: s.err, colour: colours(s.err), images: images}
+func newTextSink(s *streams, results *resultFolder, pictures *pictures) *textSink {
+	return &textSink{out: s.out, err: s.err, colour: colours(s.err), results: results, pictures: pictures}
 }
 
 func (t *textSink) show(o sandbox.Output) error {
@@ -53,16 +52,42 @@ func (t *textSink) show(o sandbox.Output) error {
 }
 
 func (t *textSink) result(r *sandbox.Result) error {
-	path, isImage, err := t.images.save(r)
+	files, err := t.results.save(r)
+	if err != nil {
+		return err
+	}
+	_, _, isImage := r.Image()
+	if !isImage {
+		if err := t.line(r.String()); err != nil {
+			return err
+		}
+		if len(files) > 0 {
+			return t.note("saved: %s", strings.Join(files, ", "))
+		}
+		return nil
+	}
+	shown, err := t.picture(r)
 	switch {
 	case err != nil:
 		return err
-	case path != "":
-		return t.note("image saved as %s", path)
-	case isImage:
-		return t.note("%s: --out DIR saves it", r)
+	case len(files) > 0:
+		return t.note("%s: %s", r, strings.Join(files, ", "))
+	case !shown:
+		return t.note("%s; --out DIR saves it", r)
 	}
-	return t.line(r.String())
+	return nil
+}
+
+// picture shows a picture on a line of its own, where that can be.
+func (t *textSink) picture(r *sandbox.Result) (shown bool, err error) {
+	if t.pictures == nil {
+		return false, nil
+	}
+	var w strings.Builder
+	if shown, err = t.pictures.show(&w, r); !shown || err != nil {
+		return false, err
+	}
+	return true, t.line(w.String())
 }
 
 // line writes a value on a line of its own.
@@ -122,41 +147,4 @@ func exitNumber(value string) (int, bool) {
 	}
 	n, err := strconv.Atoi(value)
 	return n & 0xff, err == nil
-}
-
-// imageFolder saves images as image-1.png and so on. An update of a display replaces what it showed before.
-type imageFolder struct {
-	dir   string // empty: nothing is saved
-	count int
-	shown map[string]string // file name by display id
-}
-
-// save saves the image of a result, if it has one.
-func (f *imageFolder) save(r *sandbox.Result) (path string, isImage bool, err error) {
-	data, ext, ok := r.Image()
-	if !ok {
-		return "", false, nil
-	}
-	if f.dir == "" {
-		return "", true, nil
-	}
-	if err := os.MkdirAll(f.dir, 0o755); err != nil {
-		return "", true, fmt.Errorf("--out: %w", err)
-	}
-	name := f.shown[r.DisplayID]
-	if name == "" || filepath.Ext(name) != ext {
-		f.count++
-		name = fmt.Sprintf("image-%d%s", f.count, ext)
-		if r.DisplayID != "" && len(f.shown) < 10_000 {
-			if f.shown == nil {
-				f.shown = make(map[string]string)
-			}
-			f.shown[r.DisplayID] = name
-		}
-	}
-	path = filepath.Join(f.dir, name)
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		return "", true, fmt.Errorf("--out: %w", err)
-	}
-	return path, true, nil
 }

@@ -1,0 +1,293 @@
+package sandbox
+
+import (
+	"context"
+	"io"
+	"iter"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// Journal keeps what happened in a context: every run's code and all that the kernel sent for it, numbered in the order of
+// the wire. It is written as messages come, whether or not anybody reads, and never holds back the kernel; its size is
+// bounded by Config.JournalBytes. What is over that is dropped: first the oldest outputs, then the oldest runs.
+//
+// It stays readable when the context is gone. Several goroutines may use it.
+type Journal struct {
+	budget int64
+
+	mu      sync.Mutex // guards what follows; leaf: nothing else is taken under it
+	runs    []*journalRun
+	drained int // runs before this index have no outputs left
+	bytes   int64
+	last    int64         // number of the latest entry
+	count   int64         // of runs so far
+	closed  bool          // the context is gone
+	changed chan struct{} // closed at the next change; nil when nobody waits
+}
+
+// JournalEntry is one thing that happened. Its Content is what the kernel sent, or a *RunBegan, *RunOver or *Dropped,
+// which the wire does not have.
+type JournalEntry struct {
+	Number int64 // from 1, without gaps but for what was dropped
+	Run    int64 // the context's runs are counted from 1; 0 of a Dropped
+	kernel.Event
+}
+
+// RunBegan stands where code was sent to the kernel.
+type RunBegan struct {
+	Code   string
+	Silent bool // see RunOptions
+}
+
+// RunOver stands at the end of a run.
+type RunOver struct {
+	Err   error // what kept the code from running to its end, as RunCode returns it; nil when nothing did
+	Usage Usage
+}
+
+// Dropped stands for entries that are no longer there.
+type Dropped struct{ Entries int64 }
+
+// MsgType is a name of ours; no message of this type is on the wire.
+func (*RunBegan) MsgType() string { return "ds_sandbox_run_began" }
+
+// MsgType is a name of ours; no message of this type is on the wire.
+func (*RunOver) MsgType() string { return "ds_sandbox_run_over" }
+
+// MsgType is a name of ours; no message of this type is on the wire.
+func (*Dropped) MsgType() string { return "ds_sandbox_dropped" }
+
+// journalRun is what the journal has of one run.
+type journalRun struct {
+	number  int64
+	began   record
+	outputs []record // those that are left
+	over    record   // zero while it is under way
+}
+
+// record is an entry as it is kept: messages are decoded by those who read them.
+type record struct {
+	number  int64
+	size    int64
+	time    time.Time
+	content messaging.Content // of entries of ours
+	message *messaging.Message
+}
+
+// recordOverhead is what an entry costs beside its contents, bytes, about.
+const recordOverhead = 768
+
+func newJournal(budget int64) *Journal { return &Journal{budget: budget} }
+
+// Journal is what happened in the context.
+func (c *Context) Journal() *Journal { return c.journal }
+
+// begin opens a run; what it says is told by its methods.
+func (j *Journal) begin(code string, silent bool) *journalRun {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.count++
+	run := &journalRun{number: j.count}
+	run.began = j.next(record{size: int64(len(code)), content: &RunBegan{Code: code, Silent: silent}})
+	j.runs = append(j.runs, run)
+	j.settle()
+	return run
+}
+
+// add takes a message of the run.
+func (j *Journal) add(run *journalRun, m *messaging.Message) {
+	size := int64(len(m.Content) + len(m.Metadata))
+	for _, b := range m.Buffers {
+		size += int64(len(b))
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	run.outputs = append(run.outputs, j.next(record{size: size, message: m}))
+	j.settle()
+}
+
+// end closes the run.
+func (j *Journal) end(run *journalRun, err error, usage Usage) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	run.over = j.next(record{content: &RunOver{Err: err, Usage: usage}})
+	j.settle()
+}
+
+// close says that nothing more will happen, except for the end of a run that is under way.
+func (j *Journal) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+	j.wake()
+}
+
+// next numbers an entry and counts it.
+func (j *Journal) next(r record) record {
+	j.last++
+	r.number, r.time = j.last, time.Now()
+	r.size += recordOverhead
+	j.bytes += r.size
+	return r
+}
+
+// settle drops what is over the budget and tells readers.
+func (j *Journal) settle() {
+	for j.bytes > j.budget && j.dropOldest() { //nolint:revive // dropOldest does the work
+	}
+	j.wake()
+}
+
+func (j *Journal) wake() {
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+}
+
+// dropOldest drops the oldest output, or else the oldest run; never the last run's code.
+func (j *Journal) dropOldest() bool {
+	for ; j.drained < len(j.runs); j.drained++ {
+		run := j.runs[j.drained]
+		if len(run.outputs) > 0 {
+			j.bytes -= run.outputs[0].size
+			run.outputs[0] = record{}
+			run.outputs = run.outputs[1:]
+			return true
+		}
+		if j.drained == len(j.runs)-1 {
+			break // more may come
+		}
+	}
+	if len(j.runs) < 2 {
+		return false
+	}
+	j.bytes -= j.runs[0].began.size + j.runs[0].over.size
+	j.runs[0] = nil
+	j.runs = j.runs[1:]
+	j.drained = max(0, j.drained-1)
+	return true
+}
+
+// find returns the first record that is numbered from or more, and its run.
+func (j *Journal) find(from int64) (run *journalRun, r record, ok bool) {
+	at := sort.Search(len(j.runs), func(i int) bool { return i+1 == len(j.runs) || j.runs[i+1].began.number > from })
+	for ; at < len(j.runs); at++ {
+		run := j.runs[at]
+		if run.began.number >= from {
+			return run, run.began, true
+		}
+		i, _ := slices.BinarySearchFunc(run.outputs, from, func(r record, n int64) int { return int(r.number - n) })
+		if i < len(run.outputs) {
+			return run, run.outputs[i], true
+		}
+		if run.over.number >= from {
+			return run, run.over, true
+		}
+	}
+	return nil, record{}, false
+}
+
+// From reads the journal from an entry on, 1 being the first: what there is, and then what comes.
+func (j *Journal) From(number int64) *JournalReader {
+	return &JournalReader{journal: j, next: max(1, number)}
+}
+
+// All gives what the journal has by now, beginning with a *Dropped if some of it is gone.
+func (j *Journal) All() iter.Seq[*JournalEntry] {
+	return func(yield func(*JournalEntry) bool) {
+		j.mu.Lock()
+		last := j.last
+		j.mu.Unlock()
+		r := j.From(1)
+		for r.next <= last {
+			entry, _ := r.take()
+			if entry == nil || !yield(entry) {
+				return
+			}
+		}
+	}
+}
+
+// JournalReader reads a journal. One that is slower than the context misses what is dropped meanwhile and is told so. One
+// goroutine at a time may use it; it needs no closing.
+type JournalReader struct {
+	journal *Journal
+	next    int64 // number of the entry to read
+}
+
+// Next returns the next entry, when it has happened; ctx bounds the wait. After the last entry of a context that is gone it
+// returns io.EOF.
+func (r *JournalReader) Next(ctx context.Context) (*JournalEntry, error) {
+	for {
+		entry, changed := r.take()
+		switch {
+		case entry != nil:
+			return entry, nil
+		case changed == nil:
+			return nil, io.EOF
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// take returns the next entry, or else what is closed at the next change; neither when there will be none.
+func (r *JournalReader) take() (*JournalEntry, <-chan struct{}) {
+	for {
+		run, found, ok, changed := r.look()
+		if !ok {
+			return nil, changed
+		}
+		if gap := found.number - r.next; gap > 0 {
+			r.next = found.number
+			return &JournalEntry{Number: found.number - 1, Event: kernel.Event{Time: found.time, Content: &Dropped{Entries: gap}}}, nil
+		}
+		r.next = found.number + 1
+		if entry := found.entry(run.number); entry != nil {
+			return entry, nil
+		}
+	}
+}
+
+// look finds the next record, or what to wait for.
+func (r *JournalReader) look() (run *journalRun, found record, ok bool, changed <-chan struct{}) {
+	j := r.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if run, found, ok = j.find(r.next); ok {
+		return run, found, true, nil
+	}
+	if n := len(j.runs); j.closed && (n == 0 || j.runs[n-1].over.number > 0) {
+		return nil, record{}, false, nil
+	}
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return nil, record{}, false, j.changed
+}
+
+// entry decodes a record; nil when it can't be read, which the run's own reader reported.
+func (r record) entry(run int64) *JournalEntry {
+	event := kernel.Event{Time: r.time, Content: r.content, Message: r.message}
+	if r.message != nil {
+		content, err := r.message.Decode()
+		if err != nil {
+			return nil
+		}
+		event.Content = content
+		if at := r.message.Header.Time(); !at.IsZero() {
+			event.Time = at
+		}
+	}
+	return &JournalEntry{Number: r.number, Run: run, Event: event}
+}
