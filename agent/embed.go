@@ -8,27 +8,27 @@ import (
 	"path/filepath"
 )
 
-//go:embed dskernel/*.py
+//go:embed dskernel/*.py dskernel/charts/*.py
 var dskernel embed.FS
 
 // writePython stores the embedded Python below dir and returns its folder.
 func writePython(dir string) (string, error) {
-	target := filepath.Join(dir, "dskernel")
-	if err := os.MkdirAll(target, 0o700); err != nil {
-		return "", fmt.Errorf("store embedded Python: %w", err)
-	}
-	files, err := fs.Glob(dskernel, "dskernel/*.py")
-	if err != nil {
-		return "", err
-	}
-	for _, name := range files {
+	err := fs.WalkDir(dskernel, "dskernel", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(dir, filepath.FromSlash(name))
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
 		data, err := dskernel.ReadFile(name)
 		if err != nil {
-			return "", err
+			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			return "", fmt.Errorf("store embedded Python: %w", err)
-		}
+		return os.WriteFile(target, data, 0o600)
+	})
+	if err != nil {
+		return "", fmt.Errorf("store embedded Python: %w", err)
 	}
-	return target, nil
+	return filepath.Join(dir, "dskernel"), nil
 }

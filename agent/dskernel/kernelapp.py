@@ -12,6 +12,7 @@ from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
+from dskernel import display
 from dskernel.iopub import DirectIOPub, Doors
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
@@ -75,6 +76,11 @@ class SandboxKernelApp(IPKernelApp):
         """Initializes everything, and makes no records of what nobody logs."""
         super().initialize(argv)
         self.log.setLevel(self.log_level)
+
+    def init_shell(self) -> None:
+        """Makes the shell, which shows figures and tables as data too."""
+        super().init_shell()
+        display.install(self.shell)
 
     def init_poller(self) -> None:
         """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""

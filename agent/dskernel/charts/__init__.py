@@ -1,0 +1,1 @@
+"""Figures as data: one module a library, and the shapes they share (E2B's chart objects)."""
