@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 
 from IPython.core.formatters import BaseFormatter
+from IPython.utils.dir2 import get_real_method
 from traitlets import ObjectName, Unicode
 
 from dskernel.guard import quietly
@@ -19,20 +20,44 @@ CHART = "e2b/chart"
 DATA = "e2b/data"
 
 
-class ChartFormatter(BaseFormatter):
+class QuietFormatter(BaseFormatter):
+    """Gives a form as data. Objects that can't, and methods that fail, have no such form, and the run goes on."""
+
+    _return_type = dict
+
+    def __call__(self, obj):
+        """Returns the data, or the data and what there is to say about it."""
+        printer = quietly(self._printer, obj)
+        return None if printer is None else quietly(printer)
+
+    def _printer(self, obj):
+        try:
+            function = self.lookup(obj)
+        except KeyError:
+            method = get_real_method(obj, self.print_method)
+            return None if method is None else lambda: _json(method())
+        return lambda: function(obj)
+
+
+def _json(data):
+    from dskernel.plain import as_json
+
+    made = as_json(data)
+    return made[0] if made and isinstance(made[0], dict) else None
+
+
+class ChartFormatter(QuietFormatter):
     """Gives what a figure shows as data; other objects may have the method _repr_e2b_chart_."""
 
     format_type = Unicode(CHART)
     print_method = ObjectName("_repr_e2b_chart_")
-    _return_type = dict
 
 
-class DataFormatter(BaseFormatter):
+class DataFormatter(QuietFormatter):
     """Gives a table as column to values; other objects may have the method _repr_e2b_data_."""
 
     format_type = Unicode(DATA)
     print_method = ObjectName("_repr_e2b_data_")
-    _return_type = dict
 
 
 # Module below dskernel, function in it, and the classes it is for. pandas 3 names other modules than pandas 2.
@@ -55,7 +80,7 @@ LIBRARIES = (
     ("PIL.ImageShow", "pictures", "connect_viewer"),
     ("plotly.io._renderers", "charts.plotly", "connect"),
     ("altair", "charts.altair", "connect"),
-    ("bokeh.io.notebook", "charts.bokeh", "connect"),
+    ("bokeh.io", "charts.bokeh", "connect"),
 )
 
 

@@ -1,0 +1,281 @@
+"""Figures of plotly as data, and how a kernel shows them."""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+
+from dskernel.charts import html, shape
+from dskernel.charts.stats import box
+from dskernel.guard import quietly
+
+NAME = "ds_sandbox"
+
+
+def connect(_shell) -> None:
+    """Makes plotly show its figures by ``bundle``, unless the user's environment names another renderer."""
+    from plotly.io._base_renderers import ExternalRenderer
+
+    renderers = sys.modules["plotly.io._renderers"].renderers
+
+    class SandboxRenderer(ExternalRenderer):
+        """Shows a figure as data, as HTML and, where kaleido is, as a picture."""
+
+        # Not one of its renderers for notebooks: for those plotly wants the package nbformat.
+        def render(self, fig_dict) -> None:
+            from IPython.display import display
+
+            display(bundle(fig_dict), raw=True)
+
+    renderers[NAME] = SandboxRenderer()
+    if not os.environ.get("PLOTLY_RENDERER"):
+        renderers.default = NAME
+
+
+def bundle(figure: dict) -> dict:
+    """Returns all forms of a figure."""
+    import plotly.io
+
+    made = {}
+    stock = quietly(lambda: plotly.io.renderers["plotly_mimetype"].to_mimebundle(figure))
+    made.update(stock or {})
+    body = quietly(
+        lambda: plotly.io.to_html(figure, include_plotlyjs=False, full_html=False, validate=False, auto_play=False)
+    )
+    page = quietly(html.page, "plotly", _script, body) if body else None
+    if page:
+        made["text/html"] = page
+    made["text/plain"] = "Figure(%s)" % ", ".join(_kind(t) for t in (figure.get("data") or [])[:20])
+    picture = quietly(_picture, figure)
+    if picture:
+        made["image/png"] = picture
+    data = quietly(chart, figure)
+    if data:
+        made["e2b/chart"] = data
+    return made
+
+
+def _script() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return html.inline(get_plotlyjs())
+
+
+_pictures = {"can": None}
+
+
+def _picture(figure: dict):
+    """Draws a figure, if kaleido and the browser it needs are there. One failure and it is not tried again."""
+    if _pictures["can"] is None:
+        from importlib.util import find_spec
+
+        _pictures["can"] = find_spec("kaleido") is not None
+    if not _pictures["can"]:
+        return None
+    _pictures["can"] = False
+    import plotly.io
+
+    drawn = plotly.io.to_image(figure, format="png", validate=False)
+    _pictures["can"] = True
+    return base64.b64encode(drawn).decode()
+
+
+def chart(figure: dict):
+    """Returns what a figure, as plotly's dict, shows; None for one without data."""
+    traces = [t for t in figure.get("data") or [] if t.get("visible", True) is True]
+    if not traces:
+        return None
+    layout = figure.get("layout") or {}
+    panels: dict = {}
+    for n, trace in enumerate(traces):
+        panels.setdefault(_place(trace, n), []).append(trace)
+    title = _text(layout.get("title"))
+    budget = shape.Budget(len(panels))
+    charts = [quietly(_panel, p, layout, budget) or shape.unknown() for p in panels.values()]
+    if len(charts) > 1:
+        return shape.superchart(title, charts)
+    charts[0]["title"] = shape.words(title)
+    return charts[0]
+
+
+def _place(trace: dict, n: int):
+    """Returns what is the same for traces that are drawn over each other."""
+    if _kind(trace) in ("pie", "sunburst", "indicator", "table", "treemap"):
+        return n
+    return trace.get("xaxis") or "x", trace.get("yaxis") or "y", trace.get("scene")
+
+
+def _kind(trace: dict) -> str:
+    return str(trace.get("type") or "scatter")
+
+
+def _text(value):
+    return value.get("text") if isinstance(value, dict) else value
+
+
+def _panel(traces: list, layout: dict, budget) -> dict:
+    kinds = {_kind(t).replace("scattergl", "scatter") for t in traces}
+    make = {"scatter": _points, "bar": _bars, "pie": _pie, "box": _boxes}.get(kinds.pop())
+    if kinds or make is None:
+        return shape.unknown()
+    return shape.finish({"title": None, **make(traces, layout, budget)})
+
+
+def _axis(traces: list, layout: dict, which: str) -> dict:
+    name = str(traces[0].get(which + "axis") or which)
+    return layout.get(which + "axis" + name[1:]) or {}
+
+
+def _labels(traces: list, layout: dict) -> tuple[dict, dict, dict]:
+    x, y = _axis(traces, layout, "x"), _axis(traces, layout, "y")
+    return x, y, shape.axes(_text(x.get("title")), _text(y.get("title")))
+
+
+def _ruled(traces: list, layout: dict) -> dict:
+    x, y, members = _labels(traces, layout)
+    return {**members, **shape.ruled(_rule(x, traces, "x"), _rule(y, traces, "y"))}
+
+
+def _rule(axis: dict, traces: list, which: str) -> dict:
+    kind = {"date": "datetime", "category": "categorical", "multicategory": "categorical"}.get(
+        axis.get("type"), axis.get("type")
+    )
+    if kind == "-":
+        kind = None
+    first = next((v for t in traces for v in [array(t.get(which))] if len(v)), [])
+    made = shape.scale(kind, shape.column(first[:10]))
+    if axis.get("tickvals") is not None:
+        made["ticks"] = shape.column(array(axis["tickvals"])[:1000])
+        made["tick_labels"] = [str(t) for t in array(axis.get("ticktext", made["ticks"]))[:1000]]
+    return made
+
+
+def array(value):
+    """Returns plotly's array: a list, an array, or bytes in base64 with their type."""
+    if value is None:
+        return []
+    if isinstance(value, dict) and "bdata" in value:
+        import numpy
+
+        data = numpy.frombuffer(base64.b64decode(value["bdata"]), dtype=numpy.dtype(value["dtype"]))
+        if value.get("shape") is not None:
+            data = data.reshape([int(n) for n in str(value["shape"]).split(",")])
+        return data
+    if hasattr(value, "to_numpy"):
+        return value.to_numpy()
+    return value if hasattr(value, "__getitem__") and not isinstance(value, (str, dict)) else list(value)
+
+
+def _pair(trace: dict) -> tuple:
+    x, y = array(trace.get("x")), array(trace.get("y"))
+    if not len(x):
+        x = range(len(y))
+    elif not len(y):
+        y = range(len(x))
+    return x, y
+
+
+def _points(traces: list, layout: dict, budget) -> dict:
+    modes = [t.get("mode") or ("lines+markers" if len(array(t.get("y"))) < 20 else "lines") for t in traces]
+    kind = "line" if any("lines" in m for m in modes) else "scatter"
+    if any(t.get("stackgroup") for t in traces):
+        return shape.unknown()
+    most = budget.each(len(traces))
+    elements = [
+        shape.series(_name(t, n), *_pair(t), most, kind) for n, t in enumerate(traces[: shape.SERIES])
+    ]
+    return _all({"type": kind, **_ruled(traces, layout), "elements": elements}, len(traces))
+
+
+def _bars(traces: list, layout: dict, budget) -> dict:
+    _, _, members = _labels(traces, layout)
+    elements, count = [], 0
+    lying = any(t.get("orientation") == "h" for t in traces)
+    for n, trace in enumerate(traces):
+        x, y = _pair(trace)
+        if trace.get("orientation") == "h":
+            x, y = y, x
+        count += min(len(x), len(y))
+        room = shape.SERIES - len(elements)
+        for label, value in zip(shape.column(x[:room]), shape.column(y[:room])):
+            elements.append({"label": _label(label), "group": _name(trace, n, "Group"), "value": value})
+    if lying:
+        members = shape.swapped(members)
+    return _all({"type": "bar", **members, "elements": elements}, count)
+
+
+def _pie(traces: list, layout: dict, budget) -> dict:
+    trace = traces[0]
+    values = shape.column(array(trace.get("values")))
+    labels = [_label(v) for v in shape.column(array(trace.get("labels")))]
+    if not values:  # each label counts
+        values = [1] * len(labels)
+    labels = labels or [str(n) for n in range(len(values))]
+    sums: dict = {}
+    for label, value in zip(labels, values):
+        sums[label] = sums.get(label, 0) + (value or 0)
+    total = sum(sums.values()) or 1
+    elements = [
+        {"label": label, "angle": float("%.8g" % (360 * value / total)), "radius": 1.0}
+        for label, value in sums.items()
+    ]
+    return {"type": "pie", "title": shape.words(_text(trace.get("title"))), "elements": elements}
+
+
+def _boxes(traces: list, layout: dict, budget) -> dict:
+    lying = any(t.get("orientation") == "h" for t in traces)
+    elements = []
+    for n, trace in enumerate(traces):
+        at, values = ("y", "x") if lying else ("x", "y")
+        if trace.get("q1") is not None:
+            elements.extend(_ready(trace, at))
+            continue
+        data = array(trace.get(values))
+        places = array(trace.get(at))
+        groups: dict = {}
+        if len(places) == len(data):
+            for place, value in zip(shape.column(places), shape.column(data)):
+                groups.setdefault(_label(place), []).append(value)
+        else:
+            groups[_name(trace, n, "Box")] = shape.column(data)
+        several = len(traces) > 1 and trace.get("name")
+        for label, group in groups.items():
+            if several and label.strip() and label != trace["name"]:
+                label = "%s, %s" % (label, trace["name"])
+            elements.append({"label": label.strip() or _name(trace, n, "Box"), **box(group)})
+    members = _ruled(traces, layout)
+    if lying:
+        members.update(shape.swapped({k: v for k, v in members.items() if k[2:] in ("label", "unit")}))
+    return {"type": "box_and_whisker", **members, "elements": elements}
+
+
+def _ready(trace: dict, at: str) -> list[dict]:
+    names = {
+        "min": "lowerfence",
+        "first_quartile": "q1",
+        "median": "median",
+        "third_quartile": "q3",
+        "max": "upperfence",
+    }
+    columns = {k: shape.column(array(trace.get(v))) for k, v in names.items()}
+    labels = [_label(v) for v in shape.column(array(trace.get(at)))]
+    out = []
+    for n in range(len(columns["median"])):
+        values = {k: c[n] if n < len(c) else None for k, c in columns.items()}
+        out.append({"label": labels[n] if n < len(labels) else "Box %d" % n, **values, "outliers": []})
+    return out
+
+
+def _name(trace: dict, n: int, kind: str = "Line") -> str:
+    return str(trace.get("name") or "%s %d" % (kind, n))
+
+
+def _label(value) -> str:
+    return "" if value is None else "%g" % value if isinstance(value, float) else str(value)
+
+
+def _all(made: dict, count: int) -> dict:
+    if count > len(made["elements"]):
+        made["element_count"] = count
+    return made
