@@ -123,5 +123,3 @@ def _connection(shell, module: str, function: str):
         quietly(getattr(importlib.import_module("dskernel." + module), function), shell)
 
     return call
-
-

@@ -81,7 +81,12 @@ def _values(values) -> list:
 
 def _index(values):
     """Describes the index by the columns it would be, or as None if it only counts from 0."""
-    if type(values).__name__ == "RangeIndex" and values.start == 0 and values.step == 1 and values.name is None:
+    if (
+        type(values).__name__ == "RangeIndex"
+        and values.start == 0
+        and values.step == 1
+        and values.name is None
+    ):
         return None
     data, about = index(values)
     return [{**c, "values": data[c["name"]]} for c in about["columns"]]

@@ -61,7 +61,9 @@ def _page(spec: dict, version: str) -> str:
         'comes with the first chart of a session")).then(function(){return vegaEmbed("#%s", %s, {"actions": false})})'
         '.catch(function(e){document.getElementById("%s").textContent = e})</script>'
     ) % (name, name, json.dumps(spec).replace("</", "<\\/"), name)
-    return html.page("vega", lambda: html.inline(vl_convert.javascript_bundle(vl_version=_near(version))), body)
+    return html.page(
+        "vega", lambda: html.inline(vl_convert.javascript_bundle(vl_version=_near(version))), body
+    )
 
 
 def _near(version: str) -> str:
@@ -111,7 +113,11 @@ def _known(spec: dict, around: dict, datasets: dict, budget):
         if any(m in _KINDS and _KINDS[m] is not _KINDS[marks[first]] for m in marks[first:]):
             return None
         inner = layers[first]
-        spec = {**spec, **inner, "encoding": {**(spec.get("encoding") or {}), **(inner.get("encoding") or {})}}
+        spec = {
+            **spec,
+            **inner,
+            "encoding": {**(spec.get("encoding") or {}), **(inner.get("encoding") or {})},
+        }
     encoding = spec.get("encoding") or {}
     if spec.get("transform") or any(c in encoding for c in ("row", "column", "facet")):
         return None
@@ -164,7 +170,9 @@ class _Rows:
         return "%s of %s" % (str(how).capitalize(), channel.get("field")) if how else channel.get("field")
 
     def group(self):
-        return next((self.field(c) for c in ("color", "detail", "shape", "strokeDash") if self.field(c)), None)
+        return next(
+            (self.field(c) for c in ("color", "detail", "shape", "strokeDash") if self.field(c)), None
+        )
 
     def split(self) -> dict:
         """Returns the rows by their colour."""
@@ -192,7 +200,9 @@ class _Rows:
 
     def rule(self, name: str, values: list) -> dict:
         channel = self.channel(name)
-        kind = {"temporal": "datetime", "nominal": "categorical", "ordinal": "categorical"}.get(channel.get("type"))
+        kind = {"temporal": "datetime", "nominal": "categorical", "ordinal": "categorical"}.get(
+            channel.get("type")
+        )
         scale = (channel.get("scale") or {}).get("type")
         return shape.scale(scale if scale in shape.SCALES else kind, values)
 
@@ -246,7 +256,9 @@ def _pie(data: _Rows, budget, mark: str) -> dict:
 
 
 def _boxes(data: _Rows, budget, mark: str) -> dict:
-    lying = data.channel("x").get("type") == "quantitative" and data.channel("y").get("type") != "quantitative"
+    lying = (
+        data.channel("x").get("type") == "quantitative" and data.channel("y").get("type") != "quantitative"
+    )
     at, value = ("y", "x") if lying else ("x", "y")
     groups: dict = {}
     for row in data.rows:

@@ -21,7 +21,12 @@ def kind(axes) -> str:
         return found
     # Bands of confidence and error bars go with a chart, and legends of older seaborns are empty groups.
     main = [p for p in parts if not isinstance(p, (PolyCollection, LineCollection)) and not _is_empty(p)]
-    return _kind(main) if len(main) < len(parts) else found
+    if len(main) == len(parts):
+        return found
+    found = _kind(main)
+    if found == "line" and all(is_grid(p) or len(p.get_xdata(orig=False)) < 2 for p in main):
+        return "unknown"  # the bands are the chart: violins
+    return found
 
 
 def _kind(parts: list) -> str:
@@ -96,7 +101,9 @@ def _are_lying(frames, lines) -> bool:
 
 
 def _box(sides, values, lines, across: int) -> dict:
-    left, right, first, third = sides.min(), sides.max(), values.min(), values.max()
+    left, right = sides.min(), sides.max()
+    # A notch may reach beyond the quartiles, which then are the values of these corners.
+    first, third = (values[0], values[5]) if len(values) > 10 else (values.min(), values.max())
     middle, reach = (left + right) / 2, (right - left) / 2
     median, width, low, high, outliers = None, 0.0, first, third, []
     for line, p in lines:

@@ -167,8 +167,13 @@ def _bars(plot, drawn, budget) -> dict:
         for i, (label, end) in enumerate(zip(shape.column(_values(r, at)), shape.column(_values(r, value)))):
             start = bases[i] if i < len(bases) and isinstance(bases[i], (int, float)) else 0
             length = end - start if isinstance(end, (int, float)) and start else end
-            elements.append({"label": "%g" % label if isinstance(label, float) else str(label), "group": group,
-                             "value": length})
+            elements.append(
+                {
+                    "label": "%g" % label if isinstance(label, float) else str(label),
+                    "group": group,
+                    "value": length,
+                }
+            )
     return {"type": "bar", **(shape.swapped(members) if lying else members), "elements": elements}
 
 
@@ -191,7 +196,9 @@ def _pie(plot, drawn, budget) -> dict:
         starts, ends = _angles(r, "start_angle"), _angles(r, "end_angle")
         for n, (start, end, r_) in enumerate(zip(starts, ends, shape.column(_values(r, radius)))):
             label = str(labels[n]) if labels is not None and n < len(labels) else str(n)
-            elements.append({"label": label, "angle": float("%.8g" % math.degrees(abs(end - start))), "radius": r_})
+            elements.append(
+                {"label": label, "angle": float("%.8g" % math.degrees(abs(end - start))), "radius": r_}
+            )
     return {"type": "pie", "elements": elements}
 
 

@@ -82,7 +82,9 @@ def _lines(axes, budget) -> dict:
         number = re.fullmatch(r"_child(\d+)", label)
         if number:
             label = "Line " + number.group(1)
-        elements.append(shape.series(label, line.get_xdata(), line.get_ydata(), most, "line", x.given, y.given))
+        elements.append(
+            shape.series(label, line.get_xdata(), line.get_ydata(), most, "line", x.given, y.given)
+        )
     return _all({**members, "elements": elements}, len(lines))
 
 

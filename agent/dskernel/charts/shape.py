@@ -98,10 +98,11 @@ def ruled(x: dict, y: dict) -> dict:
 
 def series(label, x, y, most: int, kind: str = "line", x_as=column, y_as=column) -> dict:
     """One series of points, thinned to at most so many, then written by x_as and y_as."""
+    x, y = (v.to_numpy() if hasattr(v, "to_numpy") else v for v in (x, y))
     count = min(len(x), len(y))
     keep = chosen(x, y, count, most, kind)
     if keep is not None:
-        x, y = ([v[i] for i in keep] if isinstance(v, (list, tuple)) else v[keep] for v in (x, y))
+        x, y = (v[keep] if hasattr(v, "dtype") else [v[i] for i in keep] for v in (x, y))
     made = {"label": words(label) or "", "points": [list(p) for p in zip(x_as(x), y_as(y))]}
     if keep is not None:
         made["point_count"] = count

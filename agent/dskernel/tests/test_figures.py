@@ -173,7 +173,11 @@ def test_lists_and_dicts_are_json(kernel):
         "3": {"b": True},
     }
     assert one(kernel, "[1, 'x', 2**70]")["application/json"] == [1, "x", 2**70]
-    for code in ("x = []; x.append(x); x", "list(range(100_000))", "class D(dict): pass\nclass B(list): pass\nobject()"):
+    for code in (
+        "x = []; x.append(x); x",
+        "list(range(100_000))",
+        "class D(dict): pass\nclass B(list): pass\nobject()",
+    ):
         assert "application/json" not in one(kernel, code)
 
 
@@ -256,7 +260,10 @@ def test_tables_of_polars(kernel):
     r = kernel.run(code)
     b = r.of("execute_result")[0]
     assert b["data"]["e2b/data"] == {"a": [1, None], "d": ["2024-01-02", None]}
-    assert b["metadata"]["e2b/data"]["columns"] == [{"name": "a", "dtype": "Int64"}, {"name": "d", "dtype": "Date"}]
+    assert b["metadata"]["e2b/data"]["columns"] == [
+        {"name": "a", "dtype": "Int64"},
+        {"name": "d", "dtype": "Date"},
+    ]
     assert one(kernel, "pl.Series('s', [1.5, float('nan')])")["e2b/data"] == {"s": [1.5, None]}
 
 
