@@ -189,6 +189,25 @@ func TestFormsOfOurOwnAreNeverStored(t *testing.T) {
 	})
 }
 
+func TestTheJSONOfAListIsStoredOnlyWhenTheUserShowsIt(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		nb := makeNotebook("{'a': [1, 2]}", "from IPython.display import JSON\nJSON({'a': [1, 2]})")
+		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), nil))
+		require.Equal(t, map[string]any{"text/plain": "{'a': [1, 2]}"}, nb.Cells[0].Outputs[0].Data)
+		require.Empty(t, nb.Cells[0].Outputs[0].Metadata)
+		require.Contains(t, nb.Cells[1].Outputs[0].Data, "application/json")
+	})
+}
+
+func TestAChartHasItsDigestAsCaption(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		nb := makeNotebook("import matplotlib.pyplot as plt\nplt.plot([1, 2], label='a')\nplt.title('Loss')\nplt.show()")
+		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), nil))
+		require.Equal(t, "line chart 'Loss' with 1 series of 2 points: a 1 to 2", nb.Cells[0].Outputs[0].Caption)
+		require.NotContains(t, encode(t, nb), "line chart")
+	})
+}
+
 func TestAContextThatIsInUseCountsOn(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		_, err := sbx.RunCode(ctx, "x = 41", nil)

@@ -71,6 +71,7 @@ type Output struct {
 
 	Data           map[string]any // DisplayData, ExecuteResult: the thing in several forms, by MIME type
 	Metadata       map[string]any // DisplayData, ExecuteResult
+	Caption        string         // what a chart shows, in words; of outputs recorded here, and never stored
 	ExecutionCount *int           // ExecuteResult
 
 	EName     string   // Error

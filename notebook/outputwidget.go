@@ -54,11 +54,10 @@ func (r *recorder) capture(w *outputWidget, content messaging.Content) bool {
 	case *messaging.Stream:
 		o = &Output{Type: Stream, Name: c.Name, Text: c.Text}
 	case *messaging.DisplayData:
-		o = &Output{Type: DisplayData, Data: bundle(c.Data), Metadata: bundle(c.Metadata)}
+		o = shownAs(DisplayData, c.Data, c.Metadata)
 		r.refresh(o, c.Transient.DisplayID)
 	case *messaging.ExecuteResult:
-		n := c.ExecutionCount
-		o = &Output{Type: ExecuteResult, Data: bundle(c.Data), Metadata: bundle(c.Metadata), ExecutionCount: &n}
+		o = value(c)
 		r.refresh(o, c.Transient.DisplayID)
 	case *messaging.ErrorOutput:
 		o = &Output{Type: Error, EName: c.EName, EValue: c.EValue, Traceback: c.Traceback}

@@ -87,13 +87,12 @@ func (r *recorder) add(event *kernel.Event) {
 	case *messaging.Stream:
 		r.addText(c)
 	case *messaging.DisplayData:
-		r.show(&Output{Type: DisplayData, Data: bundle(c.Data), Metadata: bundle(c.Metadata)}, c.Transient.DisplayID)
+		r.show(shownAs(DisplayData, c.Data, c.Metadata), c.Transient.DisplayID)
 	case *messaging.ExecuteResult:
 		r.count(c.ExecutionCount)
-		n := c.ExecutionCount
-		r.show(&Output{Type: ExecuteResult, Data: bundle(c.Data), Metadata: bundle(c.Metadata), ExecutionCount: &n}, c.Transient.DisplayID)
+		r.show(value(c), c.Transient.DisplayID)
 	case *messaging.UpdateDisplayData:
-		r.refresh(&Output{Data: bundle(c.Data), Metadata: bundle(c.Metadata)}, c.Transient.DisplayID)
+		r.refresh(shownAs(DisplayData, c.Data, c.Metadata), c.Transient.DisplayID)
 	case *messaging.ErrorOutput:
 		r.append(&Output{Type: Error, EName: c.EName, EValue: c.EValue, Traceback: c.Traceback})
 	case *messaging.ClearOutput:
@@ -120,23 +119,6 @@ func (r *recorder) count(n int) {
 	if n > 0 {
 		r.cell.ExecutionCount = &n
 	}
-}
-
-// bundle is a bundle of the wire as a notebook has it. Forms of our own are for sandboxes' users and never stored.
-func bundle(wire messaging.MIMEBundle) map[string]any {
-	out := make(map[string]any, len(wire))
-	for mime, raw := range wire {
-		if strings.HasPrefix(mime, "e2b/") {
-			continue
-		}
-		v, err := parseJSON(string(raw))
-		if err != nil {
-			v = string(raw)
-		}
-		out[mime] = v
-	}
-	joinBundle(out)
-	return out
 }
 
 func (r *recorder) addText(s *messaging.Stream) {
@@ -202,7 +184,7 @@ func (r *recorder) refresh(o *Output, displayID string) {
 			continue
 		}
 		r.sizes[p.cell] += growth
-		p.output.Data, p.output.Metadata = maps.Clone(o.Data), maps.Clone(o.Metadata)
+		p.output.Data, p.output.Metadata, p.output.Caption = maps.Clone(o.Data), maps.Clone(o.Metadata), o.Caption
 	}
 }
 

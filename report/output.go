@@ -113,7 +113,9 @@ func (b *builder) picture(o *notebook.Output) (output, bool) {
 		url := "data:" + mime + ";base64," + base64.StdEncoding.EncodeToString(data)
 		out := output{Kind: "image", Image: template.URL(url)} //nolint:gosec // of a type above, encoded here
 		out.Width, out.Height = dimensions(o.Metadata, mime)
-		out.Alt = printable(bundleText(o.Data, "text/plain"))
+		if out.Alt = o.Caption; out.Alt == "" {
+			out.Alt = printable(bundleText(o.Data, "text/plain"))
+		}
 		return out, true
 	}
 	return output{}, false

@@ -1,8 +1,8 @@
 """What a kernel shows besides IPython's forms: figures and tables as data.
 
-``install(shell)`` is all that a kernel needs, however it came to be: started, or forked from a process that has
-imported libraries already. It imports no library; the module for one is loaded when the user's code imports that
-library or shows something of it.
+``install(shell)`` is all that a kernel needs, however it came to be: started, or forked from a process that
+has imported libraries already. It imports no library; the module for one is loaded when the user's code
+imports that library or shows something of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DATA = "e2b/data"
 
 
 class QuietFormatter(BaseFormatter):
-    """Gives a form as data. Objects that can't, and methods that fail, have no such form, and the run goes on."""
+    """Gives a form as data. Objects that can't and methods that fail have none, and the run goes on."""
 
     _return_type = dict
 
@@ -60,7 +60,7 @@ class DataFormatter(QuietFormatter):
     print_method = ObjectName("_repr_e2b_data_")
 
 
-# Module below dskernel, function in it, and the classes it is for. pandas 3 names other modules than pandas 2.
+# Module below dskernel, function in it, and the classes it is for. pandas 3 names other modules than 2.
 CHARTS = (
     ("charts.matplotlib", "chart", (("matplotlib.figure", "FigureBase"),)),
     ("charts.matplotlib", "seaborn_chart", (("seaborn._core.plot", "Plot"),)),

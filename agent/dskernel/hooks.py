@@ -10,11 +10,10 @@ _waiting: dict[str, list] = {}
 
 
 class _Finder:
-    """Finds nothing itself: it lets the others find the modules waited for, and adds to how they are loaded."""
+    """Finds nothing itself: it lets others find the modules waited for, and adds to their loading."""
 
     def find_spec(self, name, path=None, target=None):
-        calls = _waiting.pop(name, None)
-        if calls is None:
+        if name not in _waiting:
             return None
         spec = None
         for finder in list(sys.meta_path):
@@ -25,23 +24,22 @@ class _Finder:
             if spec is not None:
                 break
         if spec is None or not hasattr(spec.loader, "exec_module"):
-            _waiting[name] = calls  # it may be installed later
             return None
         try:
-            spec.loader.exec_module = _executing(spec.loader, calls)
+            spec.loader.exec_module = _executing(spec.loader, name)
         except AttributeError:  # a loader without a place for it
             return None
         return spec
 
 
-def _executing(loader, calls: list):
+def _executing(loader, name: str):
     run = loader.exec_module
 
     def exec_module(module) -> None:
         # Again what it was: pickle and reload see a loader of Python's.
         quietly(delattr, loader, "exec_module")
         run(module)
-        for call in calls:
+        for call in _waiting.pop(name, ()):  # not before: who only asks for a spec imports nothing
             quietly(call)
 
     return exec_module

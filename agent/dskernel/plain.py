@@ -32,7 +32,7 @@ def as_json(obj):
 
     if len(obj) > MOST:
         return None
-    return copy(obj, 0), {"expanded": True}
+    return copy(obj, 0), {"expanded": True, "e2b": True}  # the mark is for who stores only what users show
 
 
 def _key(key) -> str:

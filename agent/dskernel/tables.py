@@ -1,8 +1,8 @@
 """Tables of pandas and polars as data.
 
-The form ``e2b/data`` is a dict of column to values, as E2B's clients know it. What else there is to say is in the
-metadata of that form: ``columns`` in order with their ``dtype``, ``shape`` (true rows and columns), ``rows`` (how
-many of them are here), and pandas' ``index`` unless it only counts.
+The form ``e2b/data`` is a dict of column to values, as E2B's clients know it. What else there is to say is in
+the metadata of that form: ``columns`` in order with their ``dtype``, ``shape`` (true rows and columns),
+``rows`` (how many of them are here), and pandas' ``index`` unless it only counts.
 """
 
 from __future__ import annotations

@@ -120,8 +120,10 @@ func formsOf(r *sandbox.Result) []form {
 	if len(r.Chart) > 0 {
 		forms = append(forms, form{"chart", ".json", indented(r.Chart)})
 	}
-	if table := tableCSV(r); table != nil {
-		forms = append(forms, form{"table", ".csv", table})
+	if table, ok := r.Table(); ok {
+		var csv bytes.Buffer
+		_ = table.WriteCSV(&csv) // a Buffer takes everything
+		forms = append(forms, form{"table", ".csv", csv.Bytes()})
 	}
 	if len(forms) == 0 && r.Text != "" {
 		forms = append(forms, form{"result", ".txt", []byte(r.Text + "\n")})

@@ -56,8 +56,11 @@ func (t *textSink) result(r *sandbox.Result) error {
 	if err != nil {
 		return err
 	}
-	_, _, isImage := r.Image()
-	if !isImage {
+	name := r.String()
+	if chart, ok := r.Figure(); ok {
+		name = chart.Digest()
+	}
+	if _, _, isImage := r.Image(); !isImage {
 		if err := t.line(r.String()); err != nil {
 			return err
 		}
@@ -71,9 +74,9 @@ func (t *textSink) result(r *sandbox.Result) error {
 	case err != nil:
 		return err
 	case len(files) > 0:
-		return t.note("%s: %s", r, strings.Join(files, ", "))
+		return t.note("%s: %s", name, strings.Join(files, ", "))
 	case !shown:
-		return t.note("%s; --out DIR saves it", r)
+		return t.note("%s; --out DIR saves it", name)
 	}
 	return nil
 }

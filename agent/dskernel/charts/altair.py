@@ -1,7 +1,7 @@
 """Charts of altair as data, and how a kernel shows them.
 
-Altair's charts are specifications that JavaScript draws. What that would compute is unknown here, but for plain
-values, sorting, and the usual sums of a group (count, sum, mean, median, min, max).
+Altair's charts are specifications that JavaScript draws. What that would compute is unknown here, but for
+plain values, sorting, and the usual sums of a group (count, sum, mean, median, min, max).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import statistics
+import struct
 import sys
 import uuid
 
@@ -17,6 +18,7 @@ from dskernel.charts.stats import box
 from dskernel.guard import quietly
 
 NAME = "ds_sandbox"
+SCALE = 2  # pixels of the picture to one of the page
 
 
 def connect(_shell) -> None:
@@ -27,8 +29,8 @@ def connect(_shell) -> None:
         renderers.enable(NAME)
 
 
-def bundle(spec: dict, **_options) -> dict:
-    """Returns all forms of a chart."""
+def bundle(spec: dict, **_options) -> tuple[dict, dict]:
+    """Returns all forms of a chart, and the picture's size."""
     version = sys.modules["altair"].SCHEMA_VERSION.lstrip("v")
     made = {
         "application/vnd.vegalite.v%s+json" % version.split(".")[0]: spec,
@@ -39,13 +41,16 @@ def bundle(spec: dict, **_options) -> dict:
         page = (quietly(_stock, spec) or {}).get("text/html")
     if page:
         made["text/html"] = page
+    about = {}
     picture = quietly(_picture, spec, version)
     if picture:
-        made["image/png"] = picture
+        made["image/png"] = base64.b64encode(picture).decode()
+        width, height = struct.unpack(">II", picture[16:24])
+        about["image/png"] = {"width": width // SCALE, "height": height // SCALE}
     data = quietly(chart, spec)
     if data:
         made["e2b/chart"] = data
-    return made
+    return made, about
 
 
 def _stock(spec: dict) -> dict:
@@ -57,8 +62,9 @@ def _page(spec: dict, version: str) -> str:
 
     name = "vega-" + uuid.uuid4().hex
     body = (
-        '<div id="%s"></div><script>(window.vegaEmbed ? Promise.resolve() : Promise.reject("the JavaScript of Vega '
-        'comes with the first chart of a session")).then(function(){return vegaEmbed("#%s", %s, {"actions": false})})'
+        '<div id="%s"></div><script>(window.vegaEmbed ? Promise.resolve() : Promise.reject('
+        '"the JavaScript of Vega comes with the first chart of a session"'
+        ')).then(function(){return vegaEmbed("#%s", %s, {"actions": false})})'
         '.catch(function(e){document.getElementById("%s").textContent = e})</script>'
     ) % (name, name, json.dumps(spec).replace("</", "<\\/"), name)
     return html.page(
@@ -77,7 +83,7 @@ def _picture(spec: dict, version: str):
         return None
     import vl_convert
 
-    return base64.b64encode(vl_convert.vegalite_to_png(spec, vl_version=_near(version), scale=2)).decode()
+    return vl_convert.vegalite_to_png(spec, vl_version=_near(version), scale=SCALE)
 
 
 def chart(spec: dict):

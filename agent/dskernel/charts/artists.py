@@ -72,7 +72,7 @@ def rounded(value):
 
 
 def boxes(axes) -> tuple[bool, list[dict]]:
-    """Returns whether the boxes lie, and each with its place ``at`` and its numbers, by where its parts are."""
+    """Returns whether the boxes lie, and each with its place ``at`` and numbers, by where its parts are."""
     frames = [p.get_path().vertices for p in axes.patches if isinstance(p, PathPatch)]
     lines = [(line, _ends(line)) for line in axes.get_lines()]
     lines = [(line, p) for line, p in lines if len(p)]

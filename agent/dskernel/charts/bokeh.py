@@ -10,7 +10,7 @@ from dskernel.guard import quietly
 
 
 def connect(_shell) -> None:
-    """Makes ``show`` show in the kernel's output, by ``bundle``, whether or not output_notebook was called."""
+    """Makes ``show`` show in the kernel's output, by ``bundle``, with or without output_notebook."""
     notebook = sys.modules["bokeh.io.notebook"]
     notebook.install_notebook_hook("jupyter", _load, _show, notebook.show_app, overwrite=True)
     from bokeh.io.state import curstate

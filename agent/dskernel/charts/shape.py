@@ -1,7 +1,7 @@
 """The shapes of charts, and how much of a figure is taken.
 
-Beyond E2B's members, a series that was thinned has ``point_count``, its true number of points, and a chart that was
-cut has ``element_count``, its true number of elements.
+Beyond E2B's members, a series that was thinned has ``point_count``, its true number of points, and a chart
+that was cut has ``element_count``, its true number of elements.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def swapped(members: dict) -> dict:
 
 
 def scale(name: str | None, values=()) -> dict:
-    """One axis of a library whose JavaScript chooses the ticks: the scale, as named or by what the values are."""
+    """One axis of a library whose JavaScript chooses the ticks: the scale, as named or by the values."""
     return {"ticks": [], "tick_labels": [], "scale": _scale(name, values)}
 
 

@@ -8,7 +8,7 @@ OUTLIERS = 1_000
 
 
 def box(values) -> dict:
-    """Returns quartiles, whiskers within 1.5 times the distance of the quartiles, and what lies beyond them."""
+    """Returns quartiles, whiskers within 1.5 times the distance of the quartiles, and the rest."""
     numbers = sorted(float(v) for v in values if isinstance(v, (int, float)) and math.isfinite(v))
     if not numbers:
         return {

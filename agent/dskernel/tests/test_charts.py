@@ -27,7 +27,8 @@ def test_line(kernel):  # noqa: F811
         kernel,
         "plt.plot([dt.date(2024, 1, 1), dt.date(2024, 1, 2)], [1, 2], label='up')\n"
         "plt.plot(np.array(['2024-01-01', 'NaT'], 'M8[s]'), [np.nan, np.inf])\n"
-        "plt.title(''); plt.xlabel('Time (s)'); plt.ylabel('\u05e9\u05dc\u05d5\u05dd [log scale]'); plt.grid(True)",
+        "plt.title(''); plt.xlabel('Time (s)')\n"
+        "plt.ylabel('\u05e9\u05dc\u05d5\u05dd [log scale]'); plt.grid(True)",
     )
     assert (c["type"], c["title"], c["x_unit"], c["y_unit"]) == ("line", None, "s", "log scale")
     assert c["elements"] == [
@@ -310,7 +311,8 @@ from dskernel import display
 display.install(shell)
 print(time.process_time() - begun)
 ''' % os.path.dirname(dskernel.__path__[0])
-print(min(float(subprocess.run([sys.executable, '-c', code], cwd='/', capture_output=True, text=True).stdout) for _ in range(3)))
+command = [sys.executable, '-c', code]
+print(min(float(subprocess.run(command, cwd='/', capture_output=True, text=True).stdout) for _ in range(3)))
 """
     took = kernel.run(code)
     assert float(took.stdout) < 0.015, took.stdout

@@ -84,7 +84,8 @@ def test_a_figure_without_pyplot_is_shown_in_the_first_run(kernel_python):
 
 def test_several_figures_come_in_order(kernel):
     need(kernel, "matplotlib")
-    code = "import matplotlib.pyplot as plt\nfor n in range(3): plt.figure(); plt.title('f%d' % n); plt.plot([n])"
+    code = "import matplotlib.pyplot as plt\n"
+    code += "for n in range(3): plt.figure(); plt.title('f%d' % n); plt.plot([n])"
     assert [b["e2b/chart"]["title"] for b in shown(kernel.run(code))] == ["f0", "f1", "f2"]
 
 
@@ -139,7 +140,8 @@ print('still here')
 
 def test_a_formatter_that_raises_and_one_that_never_returns(kernel):
     r = kernel.run(
-        "class Bad:\n  def _repr_e2b_chart_(self): raise ValueError('bad')\n  def __repr__(self): return 'shown'\nBad()"
+        "class Bad:\n  def _repr_e2b_chart_(self): raise ValueError('bad')\n"
+        "  def __repr__(self): return 'shown'\nBad()"
     )
     assert not r.of("error") and r.reply["status"] == "ok" and r.result == "shown"
     code = """
@@ -197,7 +199,8 @@ def test_tables_of_pandas(kernel):
 import pandas as pd, numpy as np, decimal
 df = pd.DataFrame({
     "i": [1, 2**62], "f": [np.nan, np.inf], "t": pd.to_datetime(["2024-01-02", None]), "s": ["\u05d0", None],
-    "big": [2**70, -1], "d": [decimal.Decimal("0.10"), None], "tz": pd.to_datetime(["2024-01-02", None], utc=True)})
+    "big": [2**70, -1], "d": [decimal.Decimal("0.10"), None],
+    "tz": pd.to_datetime(["2024-01-02", None], utc=True)})
 df
 """
     r = kernel.run(code)
@@ -256,7 +259,8 @@ def test_an_index_is_told(kernel):
 
 def test_tables_of_polars(kernel):
     need(kernel, "polars")
-    code = "import polars as pl, datetime as dt\npl.DataFrame({'a': [1, None], 'd': [dt.date(2024, 1, 2), None]})"
+    code = "import polars as pl, datetime as dt\n"
+    code += "pl.DataFrame({'a': [1, None], 'd': [dt.date(2024, 1, 2), None]})"
     r = kernel.run(code)
     b = r.of("execute_result")[0]
     assert b["data"]["e2b/data"] == {"a": [1, None], "d": ["2024-01-02", None]}
