@@ -23,7 +23,7 @@ func TestBrowserDecodesEveryImage(t *testing.T) {
 	require.Equal(t, 4, found.Images)
 	require.Equal(t, []string{"a broken one"}, found.Broken)
 	require.Equal(t, 2, found.Frames)
-	require.Zero(t, found.Silent, "frames tell their height")
+	require.Empty(t, found.Silent, "frames tell their height")
 	require.Contains(t, found.Text, "x = 1 # <b>")
 	require.Empty(t, found.Requests)
 }
@@ -81,6 +81,6 @@ func TestFiguresGetTheirLibraryInEachFrame(t *testing.T) {
 		displays("text/html", "<script>draw(2); document.body.append(Object.assign(document.createElement('div'), {style: 'height:777px'}))</script>"),
 	), nil)))
 	require.Equal(t, 2, found.Frames)
-	require.Zero(t, found.Silent)
+	require.Empty(t, found.Silent)
 	require.GreaterOrEqual(t, found.Tallest, 777, "the second frame's script ran with the first one's library")
 }

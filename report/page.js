@@ -12,6 +12,7 @@ addEventListener("message", (event) => {
   frame.dataset.changes = changes + 1;
   frame.style.height = wish;
 });
+for (const frame of frames) frame.contentWindow.postMessage("height", "*"); // of those that told it before anybody heard
 const nonce = document.currentScript.nonce;
 const fill = (frame) => {
   const script = (text) => `<script nonce="${nonce}">${text}</` + "script>";

@@ -88,6 +88,8 @@ def _index(values):
         and values.name is None
     ):
         return None
+    if values.nlevels == 1 and values.name is None:
+        values = values.rename("index")  # as pandas' reset_index calls it
     data, about = index(values)
     return [{**c, "values": data[c["name"]]} for c in about["columns"]]
 

@@ -56,7 +56,7 @@ func TestOutHasEachResultAndAReport(t *testing.T) {
 		require.Equal(t, 2, found.Images)
 		require.Empty(t, found.Broken)
 		require.Equal(t, 1, found.Frames)
-		require.Zero(t, found.Silent)
+		require.Empty(t, found.Silent)
 	})
 }
 

@@ -27,7 +27,7 @@ type Findings struct {
 	Images   int      // of the page
 	Broken   []string // images that could not be decoded, by their alternative text
 	Frames   int
-	Silent   int      // frames whose script never spoke
+	Silent   []string // the beginnings of cells that have a frame whose script never spoke
 	Tallest  int      // of the frames, pixels
 	Marks    []string // values of the attribute data-mark in the page: what hostile content might leave there
 	Requests []string // what was asked for on the network, other than the page itself

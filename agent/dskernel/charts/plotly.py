@@ -69,7 +69,7 @@ _pictures = {"can": None}
 
 
 def _picture(figure: dict):
-    """Draws a figure, if kaleido and the browser it needs are there. After a failure it is not tried again."""
+    """Draws a figure, if kaleido and the browser it needs are there. After a failure it is not tried anew."""
     if _pictures["can"] is None:
         from importlib.util import find_spec
 
