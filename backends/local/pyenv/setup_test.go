@@ -216,7 +216,7 @@ func TestTheListsArePinned(t *testing.T) {
 	for _, list := range []string{images.Requirements, images.TestRequirements} {
 		for line := range strings.SplitSeq(strings.TrimSpace(list), "\n") {
 			if !strings.HasPrefix(line, "#") {
-				require.Regexp(t, `^[a-z0-9_-]+==[0-9.]+$`, line)
+				require.Regexp(t, `^[a-z0-9_-]+==[0-9.]+(\.post[0-9]+)?$`, line)
 			}
 		}
 	}
