@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import logging
 import os
 import signal
 from contextlib import contextmanager
@@ -12,14 +14,19 @@ from ipykernel.kernelapp import IPKernelApp
 from traitlets import default
 from traitlets.config import Config
 
-from dskernel import display
+from dskernel import display, plumbing
 from dskernel.iopub import DirectIOPub, Doors
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
 
+plumbing.follow_loops()
+
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
+
+    msg_types = [*IPythonKernel.msg_types, "checkpoint_request"]
+    brancher = None
 
     @default("shell_class")
     def _our_shell(self) -> type:
@@ -37,6 +44,22 @@ class SandboxKernel(IPythonKernel):
             if env.refused:
                 self.log.warning("environment of the run: refused %s", ", ".join(map(repr, env.refused)))
             await super().execute_request(stream, ident, parent)
+
+    async def checkpoint_request(self, stream, ident, parent) -> None:
+        """Makes a copy of this process that waits, see branch.py. In the copy, it returns without a reply."""
+        if self.brancher is None:
+            from dskernel.branch import Brancher
+
+            self.brancher = Brancher(self)
+        reply = await self.brancher.checkpoint(parent["content"])
+        if reply is not None:
+            self.session.send(stream, "checkpoint_reply", reply, parent, ident=ident)
+
+    async def dispatch_shell(self, msg, /, *args, **kwargs) -> None:
+        """Dispatches a request, unless it is one that waited when this process was copied, and is the original's."""
+        if self.parent.former_key and signed(self.session, self.parent.former_key, msg):
+            return
+        await super().dispatch_shell(msg, *args, **kwargs)
 
     @contextmanager
     def _cancel_on_sigint(self, future):
@@ -58,6 +81,8 @@ class SandboxKernel(IPythonKernel):
 
 class SandboxKernelApp(IPKernelApp):
     """ipykernel's application with our kernel and our streams as defaults, which options can change."""
+
+    former_key = b""  # of the kernel that this one is a copy of
 
     @default("kernel_class")
     def _our_kernel(self) -> type:
@@ -82,12 +107,40 @@ class SandboxKernelApp(IPKernelApp):
         super().init_shell()
         display.install(self.shell)
 
+    def init_sockets(self) -> None:
+        """Makes the sockets, and remembers what they are made of."""
+        before = plumbing.eventfds()
+        super().init_sockets()
+        self.eventfds = plumbing.Eventfds()
+        self.eventfds.note(before)
+
+    def configure_tornado_logger(self) -> None:
+        """Sets up tornado's log, once: a copy of a kernel has it."""
+        if not logging.getLogger("tornado").handlers:
+            super().configure_tornado_logger()
+
+    def start(self) -> None:
+        """Runs the kernel until it is told to end. A copy leaves what the original wanted done at its end."""
+        super().start()
+        if self.former_key:
+            self.close()
+            os._exit(0)
+
     def init_poller(self) -> None:
         """Watches the parent only if JPY_PARENT_PID or an option names it: a keeper ends its kernels."""
         super().init_poller()
         if not self.parent_handle:
             # Without a parent, upstream takes us to be started by hand, and prints how to connect.
             self.parent_handle = os.getppid()
+
+
+def signed(session, key: bytes, frames: list) -> bool:
+    """Reports whether a message is signed with a key."""
+    _, parts = session.feed_identities(frames, copy=False)
+    digest = hmac.HMAC(key, digestmod=session.digest_mod)
+    for part in parts[1:5]:
+        digest.update(part.bytes)
+    return hmac.compare_digest(parts[0].bytes, digest.hexdigest().encode())
 
 
 def launch() -> None:

@@ -44,13 +44,13 @@ class Run:
         return [m["msg_type"] for m in self.messages if m["msg_type"] not in ("status", "execute_input")]
 
 
-def write_connection(folder: str) -> str:
+def write_connection(folder: str, key: str = "k") -> str:
     """Writes a connection file for unix sockets below folder."""
     ports = {name + "_port": i for i, name in enumerate(("shell", "iopub", "stdin", "control", "hb"), 1)}
     path = os.path.join(folder, "c.json")
     with open(path, "w") as f:
         json.dump(
-            {**ports, "ip": folder + "/s", "key": "k", "transport": "ipc", "signature_scheme": "hmac-sha256"},
+            {**ports, "ip": folder + "/s", "key": key, "transport": "ipc", "signature_scheme": "hmac-sha256"},
             f,
         )
     return path

@@ -1,0 +1,214 @@
+"""A copy of a kernel that waits: no threads, a few descriptors, one socket by which the host wakes it.
+
+A connection brings one line of JSON:
+
+    {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER, "moved": [OLD, NEW],
+     "env": {NAME: VALUE}}
+
+and may bring a descriptor for what the kernel writes to its own standard output and error. The process, or
+with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and answers
+``{"pid", "generation"}`` once its sockets are bound, or ``{"error"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+MAX_ORDER = 1 << 20
+ORDER_SECONDS = 5.0  # that a connection may take to bring its line
+LEFT = 1  # exit code of a copy that could not become a kernel
+
+
+class Order:
+    """What a connection asks for. It has the connection until the answer."""
+
+    def __init__(self, connection: socket.socket, wanted: dict, output: int) -> None:
+        self._socket = connection
+        self.connection = str(wanted["connection"])
+        self.stay = wanted.get("stay") is True
+        self.output = output
+        self._fresh = wanted.get("random") == "fresh"
+        self._cwd = wanted.get("cwd")
+        self._moved = wanted.get("moved")
+        self._env = wanted.get("env") or {}
+
+    def answer(self, content: dict) -> None:
+        """Answers and ends the connection."""
+        self._socket.settimeout(ORDER_SECONDS)
+        self._socket.sendall(json.dumps(content).encode() + b"\n")
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection of this process."""
+        self._socket.close()
+        if self.output >= 0:
+            os.close(self.output)
+            self.output = -1
+
+    def settle(self, state) -> None:
+        """Makes the process live where the order says, with random numbers as it says."""
+        if self._moved:
+            old, new = self._moved
+            _move(old, new)
+        os.environ.update(self._env)
+        if self._cwd:
+            os.chdir(self._cwd)
+        if self._fresh:
+            _reseed()
+        else:
+            random.setstate(state)  # Python has seeded it anew
+
+    def place(self, path: str) -> str:
+        """Returns where a file is for this process."""
+        return moved(path, *self._moved) if self._moved else path
+
+
+def moved(path: str, old: str, new: str) -> str:
+    """Returns a path with one folder for another."""
+    return new + path[len(old) :] if path == old or path.startswith(old + "/") else path
+
+
+def _move(old: str, new: str) -> None:
+    try:
+        here = os.getcwd()
+    except OSError:  # removed meanwhile
+        here = old
+    if moved(here, old, new) != here:
+        try:
+            os.chdir(moved(here, old, new))
+        except OSError:
+            os.chdir(new)
+    for name, value in list(os.environ.items()):
+        os.environ[name] = os.pathsep.join(moved(part, old, new) for part in value.split(os.pathsep))
+    sys.path[:] = [moved(p, old, new) if isinstance(p, str) else p for p in sys.path]
+
+
+def _reseed() -> None:
+    random.seed()
+    for name in ("numpy.random", "torch"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.seed()
+
+
+def listen(path: str) -> socket.socket:
+    """Makes the socket by which this process is woken."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(16)
+    return listener
+
+
+def wait(listener: socket.socket, files: list[int]) -> Order:
+    """Waits until this process, or a fork of it, is to be a kernel; there it returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    own_offsets(files)
+    forks: dict[int, int] = {}
+    while True:
+        _reap(forks, listener)
+        connection = listener.accept()[0]
+        try:
+            order = _receive(connection)
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            _refuse(connection, e)
+            continue
+        if order.stay:
+            try:
+                pid = os.fork()
+            except OSError as e:
+                _refuse(connection, e)
+                continue
+            if pid:
+                order.close()
+                forks[os.pidfd_open(pid)] = pid
+                continue
+        listener.close()
+        for handle in forks:
+            os.close(handle)
+        if order.stay:
+            os.setsid()
+        own_offsets(files, order)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        return order
+
+
+def _reap(forks: dict[int, int], listener: socket.socket) -> None:
+    """Waits for a connection, and reaps forks that have ended a moment after the keeper could see how."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    late: set[int] = set()
+    for handle in forks:
+        poller.register(handle, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poller.poll(1000 if late else None)}
+        for handle in late:
+            os.waitpid(forks.pop(handle), os.WNOHANG)
+            os.close(handle)
+        late = {fd for fd in ready if fd in forks}
+        for handle in late:
+            poller.unregister(handle)
+        if listener.fileno() in ready:
+            return
+
+
+def _receive(connection: socket.socket) -> Order:
+    connection.settimeout(ORDER_SECONDS)
+    line, output = b"", -1
+    while not line.endswith(b"\n"):
+        piece, fds, _, _ = socket.recv_fds(connection, 1 << 16, 1)
+        output = fds[0] if fds else output
+        line += piece
+        if not piece or len(line) > MAX_ORDER:
+            raise ValueError("no whole line")
+    wanted = json.loads(line)
+    if wanted.get("op") != "wake":
+        raise ValueError("unknown op")
+    return Order(connection, wanted, output)
+
+
+def _refuse(connection: socket.socket, reason: Exception) -> None:
+    try:
+        connection.sendall(json.dumps({"error": str(reason)}).encode() + b"\n")
+    except OSError:
+        pass
+    connection.close()
+
+
+def own_offsets(files: list[int], order: Order | None = None) -> None:
+    """Opens files again, so that the place where one is read or written is this process's own."""
+    import fcntl
+
+    for fd in files:
+        link = "/proc/self/fd/%d" % fd
+        try:
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
+            offset = os.lseek(fd, 0, os.SEEK_CUR)
+            path = os.readlink(link)
+            place = order.place(path) if order is not None else path
+            fresh = os.open(place if place != path else link, flags | os.O_CLOEXEC)
+            os.lseek(fresh, offset, os.SEEK_SET)
+            os.dup2(fresh, fd, inheritable=os.get_inheritable(fd))
+            os.close(fresh)
+        except OSError:
+            pass  # it stays shared
+
+
+def give_up(write: int, order: Order | None, reason: BaseException) -> NoReturn:
+    """Tells whoever listens why this copy ends, and ends it without a trace in the original."""
+    text = "%s: %s" % (type(reason).__name__, reason)
+    try:
+        if order is None:
+            os.write(write, text.encode("utf-8", "replace")[:4000])
+        else:
+            order.answer({"error": text})
+    except OSError:
+        pass
+    os._exit(LEFT)

@@ -1,0 +1,210 @@
+"""Finds what a copy of this process would not have, before one is made.
+
+What would leave the copy broken is a refusal; what it shares or lacks, and can live with, a warning. Both are
+in words for whoever asked for the copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import socket
+import stat
+import sys
+import threading
+
+from dskernel import plumbing
+
+POOL = "concurrent.futures.thread"
+QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made again when they are missed
+POOLED = re.compile(r"openblas|libgomp|libomp|libiomp|mkl|libarrow|libtbb|jemalloc")  # libraries with pools that survive
+
+
+class Survey:
+    """What was found."""
+
+    def __init__(self) -> None:
+        self.refusals: list[str] = []
+        self.warnings: list[str] = []
+        self.files: list[int] = []  # descriptors of regular files
+
+
+def survey(kernel, own_threads: set[threading.Thread], own_fds: set[int], own_children: set[int]) -> Survey:
+    """Looks at everything. It takes a few milliseconds."""
+    found = Survey()
+    libraries, shared = _maps()
+    pause_openmp(libraries)
+    _loops(found, kernel)
+    _threads(found, own_threads, libraries)
+    _descriptors(found, own_fds)
+    if shared:
+        found.warnings.append("memory that is shared and writable stays shared: " + ", ".join(shared[:5]))
+    children = _children() - own_children
+    if children:
+        listed = ", ".join("%d (%s)" % (pid, _name(pid)) for pid in sorted(children)[:5])
+        found.warnings.append("child processes belong to the original alone: " + listed)
+    return found
+
+
+def _loops(found: Survey, kernel) -> None:
+    loop = asyncio.get_running_loop()
+    if kernel.eventloop is not None:
+        found.refusals.append("the event loop of a graphical interface is running")
+    if loop not in plumbing.loops:
+        found.refusals.append("the kernel runs on an event loop of another kind: " + type(loop).__module__)
+    if getattr(kernel.parent, "trio_loop", False):
+        found.refusals.append("the kernel runs on a trio loop")
+    if _debugging(kernel):
+        found.refusals.append("a debugger is attached")
+    thread = getattr(kernel, "shell_channel_thread", None)
+    if thread is not None and thread.manager.list_subshell():
+        found.refusals.append("the kernel has subshells")
+
+
+def _debugging(kernel) -> bool:
+    debugger = kernel.__dict__.get("debugger")
+    return debugger is not None and bool(debugger.__dict__.get("is_started"))
+
+
+def executors() -> list:
+    """Returns the thread pools of concurrent.futures whose threads live."""
+    pools = sys.modules.get(POOL)
+    found = {}
+    for thread in list(getattr(pools, "_threads_queues", ())):
+        # The first argument of a worker, or of its context, is a weak reference to the pool.
+        args = getattr(thread, "_args", None) or ()
+        pool = args[0]() if args and thread.is_alive() else None
+        if pool is not None:
+            found[id(pool)] = pool
+    return list(found.values())
+
+
+def _idle(pool) -> bool:
+    return pool._work_queue.empty() and pool._idle_semaphore._value >= len(pool._threads)
+
+
+def _threads(found: Survey, own: set[threading.Thread], libraries: set[str]) -> None:
+    idle = {thread for pool in executors() if _idle(pool) for thread in pool._threads}
+    running = threading.enumerate()
+    for thread in running:
+        kind = type(thread)
+        if thread in own or thread in idle or thread is threading.main_thread() or kind.__module__ in QUIET:
+            continue
+        found.refusals.append("a thread is running: %s (%s)" % (thread.name, kind.__qualname__))
+    # The number of the main thread is that of an ancestor in a process that was forked.
+    known = {thread.native_id for thread in running} | {os.getpid()}
+    strangers = []
+    for name in os.listdir("/proc/self/task"):
+        if int(name) in known:
+            continue
+        try:
+            with open("/proc/self/task/%s/stat" % name) as f:
+                head, _, rest = f.read().rpartition(")")
+        except OSError:
+            continue
+        comm = head.partition("(")[2]
+        if comm.startswith("ZMQbg"):
+            continue
+        if rest.split()[0] == "R":
+            found.refusals.append("a thread of a native library is computing: " + comm)
+        elif not any(map(POOLED.search, libraries)):
+            strangers.append(comm)
+    if strangers:
+        found.warnings.append("threads of native libraries don't come along: " + ", ".join(strangers[:5]))
+
+
+def _descriptors(found: Survey, own: set[int]) -> None:
+    connections = []
+    for fd, target in plumbing.listed().items():
+        if fd in own or fd <= 2:
+            continue
+        if target.startswith("/dev/nvidia"):
+            found.refusals.append("a graphics processor is in use, and its memory can't be copied: " + target)
+            return
+        try:
+            mode = os.fstat(fd).st_mode
+        except OSError:
+            continue
+        if stat.S_ISSOCK(mode):
+            connections.append(_connection(fd))
+        elif stat.S_ISREG(mode):
+            found.files.append(fd)
+    named = sorted(filter(None, connections))
+    if named:
+        found.warnings.append("open connections are shared with the original: " + ", ".join(named[:5]))
+
+
+def _connection(fd: int) -> str:
+    """Describes a socket; empty for one of those by which a loop wakes itself."""
+    if any(fd in (loop._ssock.fileno(), loop._csock.fileno()) for loop in plumbing.loops if loop._ssock):
+        return ""
+    try:
+        with socket.socket(fileno=os.dup(fd)) as s:
+            try:
+                address = s.getpeername()
+            except OSError:
+                address = s.getsockname()
+    except OSError:
+        return ""
+    if isinstance(address, tuple):
+        return "%s:%s" % address[:2]
+    return os.fsdecode(address) or "a pair of sockets"
+
+
+def _maps() -> tuple[set[str], list[str]]:
+    """Returns the libraries that are loaded, and the files whose memory is shared and writable."""
+    libraries, shared = set(), set()
+    with open("/proc/self/maps") as f:
+        for line in f:
+            words = line.split(None, 5)
+            path = words[5].strip() if len(words) > 5 else ""
+            if words[1] == "rw-s" and not path.startswith(("/dev/shm/sem.", "/dev/dri", "anon_inode:")):
+                shared.add(path or "anonymous memory")
+            elif ".so" in path:
+                libraries.add(path)
+    return libraries, sorted(shared)
+
+
+PAUSE_HARD = 2
+
+
+def pause_openmp(libraries: set[str]) -> None:
+    """Ends the threads of GNU's OpenMP, which starts new ones when it needs them; a copy would wait for them."""
+    for path in libraries:
+        if "libgomp" in os.path.basename(path):
+            try:
+                ctypes.CDLL(path).omp_pause_resource_all(PAUSE_HARD)
+            except (OSError, AttributeError):
+                pass
+
+
+def _children() -> set[int]:
+    found = set()
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open("/proc/self/task/%s/children" % task) as f:
+                found.update(map(int, f.read().split()))
+        return found
+    except OSError:
+        pass
+    mine = b"%d" % os.getpid()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open("/proc/%s/stat" % name, "rb") as f:
+                    fields = f.read().rpartition(b")")[2].split()
+            except OSError:
+                continue
+            if fields[1] == mine and fields[0] not in (b"Z", b"X"):
+                found.add(int(name))
+    return found
+
+
+def _name(pid: int) -> str:
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return "ended"

@@ -1,0 +1,82 @@
+"""Copies of a kernel, and clients of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import tempfile
+
+from kernel import PATIENCE, Kernel, connect, write_connection
+
+
+class Refused(Exception):
+    """The kernel would not be copied."""
+
+
+class Parked:
+    """A checkpoint of a kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.folder = tempfile.mkdtemp(prefix="dsp")
+        self.socket = os.path.join(self.folder, "p")
+        message = kernel.client.session.msg("checkpoint_request", {"socket": self.socket})
+        kernel.client.shell_channel.send(message)
+        number = message["header"]["msg_id"]
+        while True:
+            reply = kernel.client.get_shell_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == number:
+                break
+        self.reply = reply["content"]
+        if self.reply["status"] != "ok":
+            raise Refused(self.reply)
+        self.pid = self.reply["pid"]
+        self.warnings = self.reply["warnings"]
+
+    def __enter__(self) -> Parked:
+        return self
+
+    def __exit__(self, *_) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def wake(self, stay: bool = True, **order) -> Copy:
+        return Copy(self, stay, order)
+
+
+class Copy(Kernel):
+    """A kernel that was woken."""
+
+    def __init__(self, parked: Parked, stay: bool, order: dict) -> None:
+        self.folder = tempfile.mkdtemp(prefix="dsc")
+        self.connection = write_connection(self.folder, key=os.urandom(8).hex())
+        self.output = os.path.join(self.folder, "output")
+        with socket.socket(socket.AF_UNIX) as s, open(self.output, "w") as out:
+            s.settimeout(PATIENCE)
+            s.connect(parked.socket)
+            line = json.dumps({"op": "wake", "connection": self.connection, "stay": stay, **order})
+            socket.send_fds(s, [line.encode() + b"\n"], [out.fileno()])
+            with s.makefile() as f:
+                self.answer = json.loads(f.readline() or '{"error": "nothing"}')
+        assert "pid" in self.answer, (self.answer, open(self.output).read())
+        self.pid = self.answer["pid"]
+        self.client = connect(self.connection)
+
+    def __enter__(self) -> Copy:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def interrupt(self) -> None:
+        os.killpg(self.pid, signal.SIGINT)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
