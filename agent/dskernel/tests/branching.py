@@ -20,17 +20,19 @@ class Refused(Exception):
 class Parked:
     """A checkpoint of a kernel."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, wait: bool = True, socket: str = "") -> None:
         self.folder = tempfile.mkdtemp(prefix="dsp")
-        self.socket = os.path.join(self.folder, "p")
+        self.socket = socket or os.path.join(self.folder, "p")
+        self.kernel = kernel
         message = kernel.client.session.msg("checkpoint_request", {"socket": self.socket})
         kernel.client.shell_channel.send(message)
-        number = message["header"]["msg_id"]
-        while True:
-            reply = kernel.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"].get("msg_id") == number:
-                break
-        self.reply = reply["content"]
+        self.number = message["header"]["msg_id"]
+        if wait:
+            self.collect()
+
+    def collect(self) -> None:
+        """Waits for the reply, and keeps others for Kernel.collect_any."""
+        self.reply = self.kernel.reply_to(self.number)["content"]
         if self.reply["status"] != "ok":
             raise Refused(self.reply)
         self.pid = self.reply["pid"]

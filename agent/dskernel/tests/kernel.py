@@ -131,10 +131,22 @@ class Kernel:
                 on_message(message)
             if message["content"].get("execution_state") == "idle":
                 break
-        while True:
+        return Run(self.reply_to(number), messages)
+
+    replies: dict[str, dict]  # that came while another was waited for
+
+    def reply_to(self, number: str) -> dict:
+        """Waits for the reply to a request on the shell channel."""
+        self.replies = getattr(self, "replies", {})
+        while number not in self.replies:
             reply = self.client.get_shell_msg(timeout=PATIENCE)
-            if reply["parent_header"].get("msg_id") == number:
-                return Run(reply, messages)
+            self.replies[reply["parent_header"].get("msg_id")] = reply
+        return self.replies.pop(number)
+
+    def collect_any(self, numbers: list[str]) -> None:
+        """Waits for the replies to requests, all of which succeed."""
+        for number in numbers:
+            assert self.reply_to(number)["content"]["status"] == "ok"
 
     def interrupt(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)

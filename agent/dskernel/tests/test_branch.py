@@ -1,8 +1,15 @@
 """Tests of branch.py: copies of a running kernel."""
 
+import contextlib
+import os
+import signal
+import time
+
 import pytest
-from branching import Parked
+from branching import Parked, Refused
 from kernel import Kernel
+
+PNG = "image/png"
 
 
 @pytest.fixture
@@ -12,13 +19,307 @@ def kernel(kernel_python):
     k.close()
 
 
+@contextlib.contextmanager
+def copied(kernel, **order):
+    """Wakes a copy of a kernel as it is now."""
+    with Parked(kernel) as parked, parked.wake(**order) as copy:
+        yield copy
+
+
+def needs(kernel, module):
+    if kernel.run("import " + module).reply["status"] != "ok":
+        pytest.skip("no " + module)
+
+
+def descriptors(pid):
+    return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
 def test_a_copy_has_the_state_of_its_moment(kernel):
     kernel.run("x = 1; import math")
     with Parked(kernel) as parked:
         kernel.run("x = 2")
         with parked.wake() as copy:
-            r = copy.run("x, math.pi > 3")
-            assert r.result == "(1, True)"
+            assert copy.run("x, math.pi > 3").result == "(1, True)"
             copy.run("x = 3")
             assert kernel.run("x").result == "2"
             assert copy.run("print(x)").stdout == "3\n"
+        with parked.wake() as copy:  # any number of times
+            assert copy.run("x").result == "1"
+
+
+def test_in_and_out_and_magics_are_there(kernel):
+    kernel.run("40 + 2")
+    kernel.run("from IPython.core.magic import register_line_magic\n@register_line_magic\ndef twice(s): return s * 2")
+    with copied(kernel) as copy:
+        r = copy.run("Out[1], In[1], %twice ab")
+        assert copy.run("Out[1], In[1]").result == "(42, '40 + 2')"
+        assert copy.run("%twice ab").result == "'abab'"
+        assert r.reply["execution_count"] == 3
+        assert "40 + 2" in copy.run("%history").stdout
+
+
+def test_a_plot_half_built_is_finished_in_each(kernel):
+    needs(kernel, "matplotlib")
+    kernel.run("%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.ioff()\nfig, ax = plt.subplots(); plt.close(fig)")
+    kernel.run("ax.plot([1, 2, 3])")
+    with copied(kernel) as copy:
+        for k in (copy, kernel, copy):
+            r = k.run("ax.set_title('t'); display(fig)")
+            assert PNG in r.of("display_data")[0]["data"], r.messages
+        r = copy.run("_ = plt.plot([3, 1]); plt.show()")
+        assert PNG in r.of("display_data")[0]["data"]
+
+
+def test_output_goes_to_its_own_client(kernel):
+    kernel.run("import os, sys, logging; h = logging.StreamHandler(sys.stderr); out = sys.stdout; logging.getLogger().addHandler(h)")
+    with copied(kernel) as copy:
+        code = "out.write('a\\n'); os.system('echo b'); print('c'); logging.warning('d'); display('e')"
+        for k in (copy, kernel):
+            r = k.run(code)
+            assert r.stdout == "a\nb\nc\n"
+            assert r.texts("stderr") == ["d\n"]
+            assert len(r.of("display_data")) == 1
+        assert kernel.run("").kinds == []
+
+
+def test_stdin_interrupt_and_completion(kernel):
+    kernel.run("alphabet = 'abc'")
+    with copied(kernel) as copy:
+        assert copy.run("input('name?')", stdin="ada").result == "'ada'"
+        r = copy.run_interrupted("print(1, flush=True)\nimport time\ntime.sleep(60)")
+        assert r.reply["ename"] == "KeyboardInterrupt"
+        r = copy.run_interrupted("print(1, flush=True)\nimport asyncio\nawait asyncio.sleep(60)")
+        assert r.reply["status"] == "error"
+        r = kernel.run_interrupted("print(1, flush=True)\nimport time\ntime.sleep(60)")
+        assert r.reply["ename"] == "KeyboardInterrupt"
+        assert copy.run("alphabet").result == "'abc'"
+        reply = copy.client.complete("alph", reply=True, timeout=20)
+        assert "alphabet" in reply["content"]["matches"]
+
+
+def test_an_interrupt_of_the_original_is_not_the_copys(kernel):
+    with copied(kernel) as copy:
+        kernel.run_interrupted("print(1, flush=True)\nimport time\ntime.sleep(60)")
+        assert copy.run("1 + 1").result == "2"
+
+
+COMM = """
+from ipykernel.comm import Comm
+comm = Comm(target_name="t")
+@comm.on_msg
+def echo(m): print("got", m["content"]["data"])
+"""
+
+
+def test_comms(kernel):
+    opened = kernel.run(COMM).of("comm_open")[0]["comm_id"]
+    with copied(kernel) as copy:
+        for k in (copy, kernel):
+            assert k.run("comm.send({'x': 1})").of("comm_msg")[0]["comm_id"] == opened
+            message = k.client.session.msg("comm_msg", {"comm_id": opened, "data": 5})
+            k.client.shell_channel.send(message)
+            assert "got 5" in wait_for_text(k)
+
+
+def wait_for_text(k):
+    while True:
+        m = k.client.get_iopub_msg(timeout=20)
+        if m["msg_type"] == "stream":
+            return m["content"]["text"]
+
+
+def test_async_cells_are_waited_for_and_queued_ones_run_once(kernel, tmp_path):
+    kernel.run("n = 0; import asyncio, os; path = %r" % str(tmp_path / "ran"))
+    slow = kernel.send("await asyncio.sleep(0.3); n = 7")
+    with Parked(kernel, wait=False) as parked:
+        queued = [kernel.send("open(path, 'a').write('%d\\n')" % i) for i in range(3)]
+        parked.collect()
+        kernel.collect_any([slow, *queued])
+        with parked.wake() as copy:
+            assert copy.run("n").result == "7"
+    assert (tmp_path / "ran").read_text() == "0\n1\n2\n"
+
+
+def test_tasks_go_on_in_both(kernel):
+    kernel.run("import asyncio\nticks = 0\nasync def tick():\n    global ticks\n    while True:\n        await asyncio.sleep(0.01); ticks += 1\n"
+               "task = asyncio.ensure_future(tick())")
+    with copied(kernel) as copy:
+        for k in (copy, kernel):
+            code = "before = ticks\nwhile ticks < before + 3: await asyncio.sleep(0.01)\nticks > before"
+            assert k.run(code).result == "True"
+
+
+def test_thread_pools_that_were_used(kernel):
+    kernel.run("from concurrent.futures import ThreadPoolExecutor; import asyncio\npool = ThreadPoolExecutor(2)\n"
+               "list(pool.map(str, range(9)))\nawait asyncio.get_running_loop().run_in_executor(None, str, 1)")
+    with copied(kernel) as copy:
+        for k in (copy, kernel):
+            assert k.run("list(pool.map(str, range(3)))").result == "['0', '1', '2']"
+            assert k.run("await asyncio.get_running_loop().run_in_executor(None, str, 1)").result == "'1'"
+
+
+def test_openmp_that_was_used(kernel):
+    needs(kernel, "sklearn")
+    fit = "from sklearn.cluster import KMeans; import numpy as np\nKMeans(3, n_init=2).fit(np.random.rand(5000, 3)).n_iter_ > 0"
+    assert kernel.run(fit).result == "True"
+    with copied(kernel) as copy:
+        assert copy.run(fit).result == "True"
+        assert kernel.run(fit).result == "True"
+        assert copy.run("a = np.random.rand(400, 400); (a @ a).shape").result == "(400, 400)"
+
+
+def test_open_files_have_a_place_of_their_own(kernel):
+    kernel.run("f = open('lines', 'w+'); f.write('one\\ntwo\\n'); f.seek(0); f.readline(); g = open('log', 'a'); g.write('x')")
+    with copied(kernel) as copy:
+        assert copy.run("f.readline()").result == "'two\\n'"
+        assert kernel.run("f.readline()").result == "'two\\n'"
+        copy.run("g.close()")
+        kernel.run("g.close()")
+        assert kernel.run("open('log').read()").result == "'x'"
+
+
+def test_random_numbers(kernel):
+    kernel.run("import random; random.seed(1)")
+    numpy = kernel.run("import numpy; numpy.random.seed(1)").reply["status"] == "ok"
+    draw = "[random.random(), numpy.random.rand()]" if numpy else "random.random()"
+    with Parked(kernel) as parked:
+        kept, fresh = [], []
+        for kind, drawn in ((None, kept), ("keep", kept), ("fresh", fresh), ("fresh", fresh)):
+            with parked.wake(random=kind) as copy:
+                drawn.append(copy.run(draw).result)
+        assert kept[0] == kept[1] == kernel.run(draw).result
+        assert len({kept[0], *fresh}) == 3
+
+
+def test_uuids_and_session_keys_differ(kernel):
+    kernel.run("import uuid, secrets, ssl")
+    with Parked(kernel) as parked, parked.wake() as a, parked.wake() as b:
+        code = "uuid.uuid4(), secrets.token_hex(8), ssl.RAND_bytes(8), get_ipython().kernel.session.session"
+        drawn = {k.run(code).result for k in (kernel, a, b)}
+        assert len(drawn) == 3
+        keys = {k.run("get_ipython().kernel.session.key").result for k in (kernel, a, b)}
+        assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,), name='worker', daemon=True).start()", "worker"),
+        ("from concurrent.futures import ThreadPoolExecutor as T; import time\np = T(1); p.submit(time.sleep, 5)", "ThreadPool"),
+        ("get_ipython().kernel.eventloop = lambda k: None", "interface"),
+    ],
+)
+def test_refusals_leave_the_kernel_unharmed(kernel, code, reason):
+    kernel.run("x = 1\n" + code)
+    with pytest.raises(Refused) as e:
+        Parked(kernel)
+    assert reason in str(e.value)
+    assert kernel.run("get_ipython().kernel.eventloop = None; x").result == "1"
+
+
+def test_a_socket_that_cannot_be_made_leaves_the_kernel_unharmed(kernel):
+    with pytest.raises(Refused) as e:
+        Parked(kernel, socket="/no/such/folder/p")
+    assert "FileNotFoundError" in str(e.value)
+    assert kernel.run("1 + 1").result == "2"
+
+
+def test_warnings(kernel):
+    kernel.run("import subprocess, socket, mmap\np = subprocess.Popen(['sleep', '60'])\n"
+               "s = socket.create_server(('127.0.0.1', 0))\nm = mmap.mmap(-1, 4096)")
+    with Parked(kernel) as parked:
+        told = " ".join(parked.warnings)
+        assert "sleep" in told
+        assert "127.0.0.1" in told
+        assert "memory" in told
+    kernel.run("p.kill()")
+
+
+def test_a_quiet_kernel_has_no_warnings(kernel):
+    for module in ("numpy", "pandas", "matplotlib.pyplot"):
+        kernel.run("import " + module)
+    with Parked(kernel) as parked:
+        assert parked.warnings == []
+        with parked.wake() as copy, Parked(copy) as second:
+            assert second.warnings == []
+
+
+def test_generations(kernel):
+    """Fifty generations deep, ancestors killed on the way."""
+    kernel.run("x = 0")
+    current, counts = kernel, []
+    for generation in range(50):
+        current.run("x += 1")
+        with Parked(current) as parked:
+            following = parked.wake(stay=generation % 2 == 0)
+            if generation % 3 == 0:
+                current.close()
+                current = following
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(getattr(current, "pid", None) or current.process.pid, signal.SIGKILL)
+                current.client.stop_channels()
+                current = following
+            counts.append(len(descriptors(current.pid)))
+            if not current.answer["generation"] == generation + 1:
+                raise AssertionError(current.answer)
+            parked.pid = parked.pid if generation % 2 == 0 else 1 << 30
+    assert current.run("x").result == "50"
+    assert max(counts) - counts[2] <= 10, counts
+    assert current.run("import os; os.system('echo shell')").stdout == "shell\n"
+    current.close()
+
+
+def test_nothing_is_left_in_the_original(kernel):
+    with Parked(kernel), copied(kernel):
+        pass
+    before = descriptors(kernel.process.pid)
+    for _ in range(5):
+        with Parked(kernel):
+            pass
+    deadline = time.monotonic() + 20
+    while len(descriptors(kernel.process.pid)) > len(before):
+        assert time.monotonic() < deadline, (before, descriptors(kernel.process.pid))
+        kernel.run("import time; time.sleep(0.1)")
+    assert kernel.run("len(get_ipython().kernel.brancher._copies)").result == "0"
+
+
+def test_killed_originals_close_their_ports(kernel):
+    kernel.run("x = 5")
+    with copied(kernel) as copy:
+        os.killpg(kernel.process.pid, signal.SIGKILL)
+        kernel.process.wait()
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as s, pytest.raises(OSError):
+            s.connect(kernel.folder + "/s-1")
+        assert copy.run("x").result == "5"
+
+
+def test_a_copy_ends_when_told_and_runs_nobodys_exits(kernel, tmp_path):
+    kernel.run("import atexit, tempfile\nd = tempfile.TemporaryDirectory()\natexit.register(open, %r, 'w')" % str(tmp_path / "exit"))
+    with copied(kernel) as copy:
+        folder = kernel.run("d.name").result.strip("'")
+        copy.client.shutdown()
+        deadline = time.monotonic() + 20
+        while os.path.exists(f"/proc/{copy.pid}") and "Z" not in open(f"/proc/{copy.pid}/stat").read():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert os.path.isdir(folder)
+        assert not (tmp_path / "exit").exists()
+
+
+def test_a_folder_that_moved(kernel, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    kernel.run("import os, sys; os.chdir(%r); sys.path.append(os.getcwd()); os.environ['W'] = os.getcwd()\nf = open('data', 'a+'); f.write('1'); f.flush()" % str(old))
+    new.mkdir()
+    (new / "data").write_text("1")
+    with copied(kernel, moved=[str(old), str(new)], env={"ID": "2"}) as copy:
+        code = "os.getcwd() == sys.path[-1] == os.environ['W'], os.environ['ID']"
+        assert copy.run(code).result == "(True, '2')"
+        assert copy.run("os.getcwd()").result == repr(str(new))
+        copy.run("f.write('2'); f.close()")
+    assert (old / "data").read_text() == "1"
+    assert (new / "data").read_text() == "12"
