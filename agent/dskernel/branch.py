@@ -75,8 +75,9 @@ class Brancher:
             os.write(write, READY)
             os.close(write)
             order = parked.wait(listener, files)
-            order.settle(rng)
+            order.settle()
             self._plant.rebuild(order)
+            order.seed(rng)  # last: zmq draws random ports
             self.generation += 1
             order.answer({"pid": os.getpid(), "generation": self.generation})
         except BaseException as e:

@@ -52,14 +52,17 @@ class Order:
             os.close(self.output)
             self.output = -1
 
-    def settle(self, state) -> None:
-        """Makes the process live where the order says, with random numbers as it says."""
+    def settle(self) -> None:
+        """Makes the process live where the order says."""
         if self._moved:
             old, new = self._moved
             _move(old, new)
         os.environ.update(self._env)
         if self._cwd:
             os.chdir(self._cwd)
+
+    def seed(self, state) -> None:
+        """Gives the process the random numbers that would have come next, or others."""
         if self._fresh:
             _reseed()
         else:

@@ -89,6 +89,7 @@ class Plant:
         shared = self._plumbing() | app.eventfds.ours()
         for stream in self._main_streams():
             stream.io_loop.remove_handler(stream.socket)
+            stream._handle_events = _nothing  # which may be scheduled already, and would never return
         for other in dead:
             plumbing.abandon(other)
         for fd in shared:
@@ -241,6 +242,10 @@ def renew_loops(spared: set[int] = frozenset()) -> None:
     for fd, target in plumbing.listed().items():
         if target == plumbing.EVENTPOLL and fd not in spared and not plumbing.pointed(fd):
             plumbing.renew_epoll(fd)
+
+
+def _nothing(*args) -> None:
+    pass
 
 
 def _number(stream) -> int:

@@ -279,10 +279,10 @@ def test_nothing_is_left_in_the_original(kernel):
         with Parked(kernel):
             pass
     deadline = time.monotonic() + 20
-    while len(descriptors(kernel.process.pid)) > len(before):
+    copies = "len(get_ipython().kernel.brancher._copies)"
+    while len(descriptors(kernel.process.pid)) > len(before) or kernel.run(copies).result != "0":
         assert time.monotonic() < deadline, (before, descriptors(kernel.process.pid))
         kernel.run("import time; time.sleep(0.1)")
-    assert kernel.run("len(get_ipython().kernel.brancher._copies)").result == "0"
 
 
 def test_killed_originals_close_their_ports(kernel):
