@@ -148,4 +148,7 @@ def launch() -> None:
     config = Config()
     # A sandbox's history ends with it, and a database file costs a millisecond a run.
     config.HistoryManager.hist_file = ":memory:"
+    if hasattr(IPythonKernel.shell_class.klass, "enable_tip"):
+        # Each question what the kernel is would draw from the user's random numbers, for a tip.
+        config.InteractiveShell.enable_tip = False
     SandboxKernelApp.launch_instance(config=config)

@@ -2,8 +2,8 @@
 
 A connection brings one line of JSON:
 
-    {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER, "moved": [OLD, NEW],
-     "env": {NAME: VALUE}}
+    {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER,
+     "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
 
 and may bring a descriptor for what the kernel writes to its own standard output and error. The process, or
 with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and answers
@@ -36,7 +36,7 @@ class Order:
         self.output = output
         self._fresh = wanted.get("random") == "fresh"
         self._cwd = wanted.get("cwd")
-        self._moved = wanted.get("moved")
+        self._moved = [(str(old), str(new)) for old, new in wanted.get("moved") or ()]
         self._env = wanted.get("env") or {}
 
     def answer(self, content: dict) -> None:
@@ -54,8 +54,7 @@ class Order:
 
     def settle(self) -> None:
         """Makes the process live where the order says."""
-        if self._moved:
-            old, new = self._moved
+        for old, new in self._moved:
             _move(old, new)
         os.environ.update(self._env)
         if self._cwd:
@@ -70,7 +69,9 @@ class Order:
 
     def place(self, path: str) -> str:
         """Returns where a file is for this process."""
-        return moved(path, *self._moved) if self._moved else path
+        for old, new in self._moved:
+            path = moved(path, old, new)
+        return path
 
 
 def moved(path: str, old: str, new: str) -> str:
