@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -32,10 +33,10 @@ type member struct {
 // maxCensus bounds how many processes and threads are counted.
 const maxCensus = 1 << 16
 
-// census counts what is below the keeper. A control group knows its processes.
-func (b *limiter) census(keeper int) census {
+// census counts what is below the keeper, and its instance's guests elsewhere. A control group knows its processes.
+func (b *limiter) census(k *keeper) census {
 	if b.group == nil {
-		return takeCensus(keeper)
+		return takeCensus(k.pid, k.owner.guestIDs(), k.others(k.owner))
 	}
 	var c census
 	for _, pid := range b.group.pids() {
@@ -47,12 +48,16 @@ func (b *limiter) census(keeper int) census {
 	return c
 }
 
-// takeCensus counts what is below a process; the process itself only lends the time of children it reaped.
-func takeCensus(root int) census {
+// takeCensus counts what is below a process, which itself only lends the time of children it reaped; and guests with what is
+// below them. What is below a spared process is left out.
+func takeCensus(root int, guests, spared []int) census {
 	var c census
 	seen, buf := map[int]bool{root: true}, make([]byte, 8<<10)
+	for _, pid := range slices.Concat(guests, spared) {
+		seen[pid] = true
+	}
 	visits := 0
-	for todo := []int{root}; len(todo) > 0; {
+	for todo := append([]int{root}, guests...); len(todo) > 0; {
 		pid := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		s, ok := readStat(pid)

@@ -240,6 +240,16 @@ func (g *cgroup) members() []string {
 	return files
 }
 
+// add moves a process into the group, with what it will start. The memory that it has already used stays charged where it was.
+func (g *cgroup) add(pid int) error {
+	for _, file := range g.members() {
+		if err := os.WriteFile(file, strconv.AppendInt(nil, int64(pid), 10), 0); err != nil {
+			return fmt.Errorf("move process into control group: %w", err)
+		}
+	}
+	return nil
+}
+
 // freezer is the file that stops and continues the group; empty without one.
 func (g *cgroup) freezer() string {
 	switch dir := g.dirs["freezer"]; {

@@ -17,6 +17,7 @@ type (
 func hierarchies() []hierarchy               { return nil }
 func makeCgroup([]hierarchy, string) *cgroup { return nil }
 func (*cgroup) members() []string            { return nil }
+func (*cgroup) add(int) error                { return nil }
 func (*cgroup) freezer() string              { return "" }
 func (*cgroup) cpu() (time.Duration, bool)   { return 0, false }
 func (*cgroup) memory() (int64, bool)        { return 0, false }

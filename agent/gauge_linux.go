@@ -22,7 +22,8 @@ type gauge struct {
 // tree is a process with its descendants as they were last found. Looking for them takes longest of all, so a span
 // begins with those that the one before ended with.
 type tree struct {
-	pid int
+	pid   int
+	spare func() []int // processes that are another's, with all below them
 
 	mu      sync.Mutex // guards what follows
 	looked  bool
@@ -79,6 +80,9 @@ const maxMembers = 1024
 func (t *tree) look(visit func(pid int, s procStat)) {
 	t.looked, t.members = true, t.members[:0]
 	seen, buf := map[int]bool{t.pid: true}, make([]byte, 16<<10)
+	for _, pid := range t.spare() {
+		seen[pid] = true
+	}
 	budget := maxMembers
 	for todo := []int{t.pid}; len(todo) > 0 && budget > 0; budget-- {
 		pid := todo[0]

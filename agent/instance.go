@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,7 @@ type Place struct {
 	Env       map[string]string  // of every process
 	Isolation backends.Isolation // of every process; none when empty. See [Confinement]
 	Limits    backends.Limits
+	Family    string // the Mark of the place that this one was forked from, or the one before that; its own when empty
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -50,6 +52,7 @@ type Instance struct {
 	kernels   int        // started so far
 	tails     map[*tail]bool
 	commands  map[*command]bool // whose pipes are open
+	guests    map[*process]bool // kernels that live under the keeper of the instance they were forked from
 	finishing sync.WaitGroup    // one for each kernel that lives; added to under mu, not once closed
 	closed    bool
 }
@@ -74,6 +77,7 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(place.Private, "tmp"), 0o700)
 	}
+	place.Family = cmp.Or(place.Family, place.Mark)
 	if place.Home == "" {
 		place.Home = place.Workspace
 	} else if err == nil {
@@ -87,7 +91,7 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 	}
 	in := &Instance{
 		agent: a, place: place, env: env, files: files, limiter: limiter, power: newPower(),
-		tails: make(map[*tail]bool), commands: make(map[*command]bool),
+		tails: make(map[*tail]bool), commands: make(map[*command]bool), guests: make(map[*process]bool),
 	}
 	if place.Isolation == backends.IsolationFiles {
 		in.bounds = a.newBounds(place, files.folders()...)
@@ -97,6 +101,9 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 
 // ID is the sandbox's.
 func (in *Instance) ID() string { return in.place.ID }
+
+// Agent is the instance itself, for what embeds it.
+func (in *Instance) Agent() *Instance { return in }
 
 // Workspace is the absolute path of the workspace.
 func (in *Instance) Workspace() string { return in.place.Workspace }
@@ -174,7 +181,7 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 		k.wire.close()
 		return nil, backends.ErrDestroyed
 	}
-	in.keeper = k
+	in.keeper, k.owner = k, in
 	in.watchdog = newWatchdog(in.limiter, k, []string{in.place.Workspace, in.place.Private}, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
@@ -258,13 +265,13 @@ func (in *Instance) Close(ctx context.Context) error {
 		return nil
 	}
 	in.closed = true
-	k, tails, commands, watchdog := in.keeper, in.tails, in.commands, in.watchdog
+	k, tails, commands, watchdog, guests := in.keeper, in.tails, in.commands, in.watchdog, in.guests
 	in.keeper, in.tails, in.commands, in.watchdog = nil, make(map[*tail]bool), make(map[*command]bool), nil
 	in.mu.Unlock()
 
-	var err error
+	err := in.endGuests(ctx, guests)
 	if k != nil {
-		err = in.closeKeeper(ctx, k)
+		err = errors.Join(err, in.closeKeeper(ctx, k))
 	}
 	for t := range tails {
 		t.close()
@@ -283,6 +290,9 @@ func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
 	err := k.killAll(ctx)
+	if err == nil && k.outlive() {
+		return nil
+	}
 	// A start that was sent meanwhile is dealt with by the keeper's own end.
 	if certain := k.close(exitPatience); err == nil && certain {
 		return nil

@@ -31,10 +31,14 @@ type keeper struct {
 	// What every program is started with, and what tells which limit ended one; set before the first start.
 	limits   *programLimits
 	verdict  func(pid int, status backends.ExitStatus) *backends.LimitError
+	owner    *Instance // set before the first start
 	running  map[int]*process
 	starting int                         // starts under way
 	early    map[int]backends.ExitStatus // of processes that ended before start had taken in the answer
 	dead     bool
+	// Processes of other instances, which were forked from ours, see adopt; and whether we live for these alone.
+	apart     map[int]*Instance
+	abandoned bool
 }
 
 // process is one process that a keeper started.
@@ -44,6 +48,8 @@ type process struct {
 	done   chan struct{} // closed when status or err is set
 	status backends.ExitStatus
 	err    error
+	// verdict is the keeper's, unless the process belongs to another instance.
+	verdict func(pid int, status backends.ExitStatus) *backends.LimitError
 }
 
 // maxEarly bounds what a lying keeper makes us remember.
@@ -56,7 +62,7 @@ func (a *Agent) startKeeper(ctx context.Context, name string, confine func() *co
 	}
 	k := &keeper{
 		pid: from.pid, exited: from.exited, lost: from.lost, confine: confine,
-		running: make(map[int]*process), early: make(map[int]backends.ExitStatus),
+		running: make(map[int]*process), early: make(map[int]backends.ExitStatus), apart: make(map[int]*Instance),
 	}
 	k.wire = newWire(from.conn, k.onEvent, k.onEnd)
 	return k, nil
@@ -72,6 +78,9 @@ func (k *keeper) onEvent(e event) {
 	}
 	k.mu.Lock()
 	verdict := k.verdict
+	if p := k.running[e.PID]; p != nil && p.verdict != nil {
+		verdict = p.verdict
+	}
 	k.mu.Unlock()
 	if verdict != nil {
 		status.Limit = verdict(e.PID, status)
@@ -88,6 +97,7 @@ func (k *keeper) onEvent(e event) {
 	delete(k.running, e.PID)
 	p.status = status
 	close(p.done)
+	k.leave(e.PID)
 }
 
 // onEnd ends every process: a keeper takes them along.

@@ -106,7 +106,7 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	k.output = output
 	k.process, err = keeper.start(ctx, program{argv: argv, env: env, dir: cwd}, null, write, write)
 	if err == nil {
-		k.tree.pid = k.pid
+		k.tree.pid, k.tree.spare = k.pid, func() []int { return k.keeper.others(in) }
 		err = in.adopt(k) // or the keeper has ended it with the instance
 	}
 	if err != nil {

@@ -66,13 +66,18 @@ func (in *Instance) Pause(ctx context.Context) error {
 		if in.limiter.group != nil {
 			freezer = in.limiter.group.freezer()
 		}
-		return k.pause(ctx, freezer)
+		if err := k.pause(ctx, freezer); err != nil || freezer != "" {
+			return err // the guests are in the group too
+		}
+		return in.eachGuest(func(p *process) error { return p.keeper.pauseGuest(ctx, p.pid) })
 	})
 }
 
 // Resume lets the processes go on.
 func (in *Instance) Resume(ctx context.Context) error {
-	return in.switchPower(ctx, "resume", false, func(ctx context.Context, k *keeper) error { return k.resume(ctx) })
+	return in.switchPower(ctx, "resume", false, func(ctx context.Context, k *keeper) error {
+		return errors.Join(k.resume(ctx), in.eachGuest(func(p *process) error { return p.keeper.resumeGuest(ctx, p.pid) }))
+	})
 }
 
 func (in *Instance) switchPower(ctx context.Context, what string, paused bool, act func(context.Context, *keeper) error) error {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (w *watchdog) look() time.Duration {
 		cpu, counted = l.group.cpu()
 	}
 	if !counted || l.watched(backends.LimitMemory) || l.watched(backends.LimitProcesses) {
-		w.last = l.census(w.keeper.pid)
+		w.last = l.census(w.keeper)
 		if !counted {
 			cpu = max(w.cpu, w.last.cpu) // a child's time may just be on its way to its parent
 		}
@@ -216,7 +217,7 @@ func (w *watchdog) lookCPU() bool {
 	again := w.spent != nil
 	w.spent = reason
 	w.mu.Unlock()
-	if again && w.limiter.census(w.keeper.pid).processes == 0 {
+	if again && w.limiter.census(w.keeper).processes == 0 {
 		return false
 	}
 	w.killAll(reason)
@@ -232,7 +233,7 @@ func (w *watchdog) lookDisk(busy bool) bool {
 		return false
 	}
 	w.disk = measureDisk(w.life, w.dirs...)
-	c := w.limiter.census(w.keeper.pid)
+	c := w.limiter.census(w.keeper)
 	used := w.disk.bytes + c.unlinkedBytes(w.dirs[0]) // and what files without a name take
 	if used <= limit && !w.disk.partial {
 		w.diskHit = 0
@@ -252,7 +253,7 @@ func (w *watchdog) lookDisk(busy bool) bool {
 
 // explain notes why a process is about to be killed, if it is one that somebody will ask about.
 func (w *watchdog) explain(pid int, reason *backends.LimitError) {
-	if !w.keeper.started(pid) {
+	if !w.keeper.started(pid) && !slices.Contains(w.keeper.owner.guestIDs(), pid) {
 		return
 	}
 	w.mu.Lock()
@@ -266,7 +267,7 @@ func (w *watchdog) killAll(reason *backends.LimitError) {
 	defer w.setAll(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
-	if err := w.keeper.killAll(ctx); err != nil {
+	if err := w.keeper.killEverything(ctx); err != nil {
 		w.warn("end what passed a limit", "limit", reason.Limit, "error", err) // the next look tries again
 	}
 	w.last = census{}

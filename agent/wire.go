@@ -55,6 +55,7 @@ type request struct {
 	// Confine shuts in what start starts.
 	Confine *confinement   `json:"confine,omitempty"`
 	Limits  *programLimits `json:"limits,omitempty"`
+	Apart   bool           `json:"apart,omitempty"` // of adopt: it belongs to another instance
 	// Freezer is the file that stops a control group.
 	Freezer string `json:"freezer,omitempty"`
 

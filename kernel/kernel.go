@@ -50,7 +50,12 @@ func Start(ctx context.Context, in backends.Instance, cfg backends.KernelConfig,
 }
 
 func (k *Kernel) start(ctx context.Context) (live, error) {
-	process, err := k.in.StartKernel(ctx, k.cfg)
+	return k.startFrom(ctx, func(ctx context.Context) (backends.KernelProcess, error) { return k.in.StartKernel(ctx, k.cfg) })
+}
+
+// startFrom has a process started and waits until it is ready.
+func (k *Kernel) startFrom(ctx context.Context, launch func(context.Context) (backends.KernelProcess, error)) (live, error) {
+	process, err := launch(ctx)
 	if err != nil {
 		return live{}, err
 	}

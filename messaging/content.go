@@ -40,6 +40,8 @@ var contents = map[string]func() Content{
 	"list_subshell_reply":     func() Content { return new(ListSubshellReply) },
 	"usage_request":           func() Content { return new(UsageRequest) },
 	"usage_reply":             func() Content { return new(UsageReply) },
+	"checkpoint_request":      func() Content { return new(CheckpointRequest) },
+	"checkpoint_reply":        func() Content { return new(CheckpointReply) },
 
 	"status":              func() Content { return new(Status) },
 	"execute_input":       func() Content { return new(ExecuteInput) },

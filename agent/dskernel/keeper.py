@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import time
 from bounds import Bounds
 from confine import ruleset
 from pausing import Pause
-from proctree import LINUX, below, strike, wait_any
+from proctree import LINUX, any_child, below, exit_code, session_of, signal_same, strike, wait_any
 from spawn import Program, SpawnError, failure, spawn
 from wire import BadRequest, Channel, Server, until
 
@@ -27,6 +28,16 @@ class Start:
         self.account = b""
 
 
+class Guest:
+    """A process that one of ours forked, as the host asked it to, and that counts as started by us."""
+
+    def __init__(self, pid: int, handle: int, apart: bool) -> None:
+        self.pid = pid
+        self.handle = handle  # bound to the very process
+        self.apart = apart  # it belongs to another sandbox, and stays when ours is ended or paused
+        self.pause = Pause(pid)
+
+
 class Keeper(Server):
     """Starts, signals and ends the processes of one sandbox for the host at the other end of the channel."""
 
@@ -40,7 +51,8 @@ class Keeper(Server):
         self._starting: dict[int, Start] = {}  # by the descriptor that tells
         self._rules: dict | None = None  # what the last program was shut in by
         self._confinement = -1  # their ruleset's descriptor
-        self._pause = Pause(os.getpid())
+        self._pause = Pause(os.getpid(), self._spared)
+        self._guests: dict[int, Guest] = {}  # adopted, and not known to have ended; by process
 
     def run(self) -> None:
         """Serves until the host or the supervisor is gone, then ends everything."""
@@ -62,11 +74,16 @@ class Keeper(Server):
         if op == "descendants":
             return {"pids": list(below(os.getpid())) if LINUX else sorted(self._running)}
         if op == "kill_all":
-            return self._kill_all()
+            return self._kill_all(self._spared())
+        if op == "adopt":
+            return self._adopt(message)
+        if op == "end":
+            return self._end_guest(message)
         if op == "pause":
-            return self._switch(lambda: self._pause.stop(str(message.get("freezer") or "")))
+            pause = self._pause_of(message)
+            return self._switch(lambda: pause.stop(str(message.get("freezer") or "")))
         if op == "resume":
-            return self._switch(self._pause.go)
+            return self._switch(self._pause_of(message).go)
         raise BadRequest("unknown op")
 
     def _start(self, message: dict, fds: list[int]) -> dict | None:
@@ -144,6 +161,79 @@ class Keeper(Server):
                 return {"error": "signal: " + os.strerror(e.errno), "errno": e.errno}
         return {}
 
+    def _adopt(self, message: dict) -> dict:
+        """Takes a process that one of ours forked for one that we started; apart means that it is not to end with them."""
+        try:
+            pid = int(message["pid"])
+            found = below(os.getpid())
+            handle = os.pidfd_open(pid)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as e:
+            raise BadRequest("pid: %r" % e) from e
+        except OSError as e:
+            return {"error": "adopt: " + os.strerror(e.errno), "errno": e.errno}
+        if pid not in found or pid not in below(os.getpid()) or pid in self._running:
+            os.close(handle)
+            return {"error": "adopt: no process of ours", "errno": errno.ESRCH}
+        known = self._guests.get(pid)
+        if known is not None:
+            os.close(handle)
+            known.apart = message.get("apart") is True
+            return {"pid": pid}
+        self._guests[pid] = Guest(pid, handle, message.get("apart") is True)
+        self.watch(handle, lambda: self._lose(pid, handle))
+        return {"pid": pid}
+
+    def _lose(self, pid: int, handle: int) -> None:
+        """Tells of the end of an adopted process, as far as it is known: it may be its parent's to reap."""
+        guest = self._guests.get(pid)
+        if guest is not None and guest.handle == handle:
+            self._tell(guest, exit_code(pid))
+
+    def _tell(self, guest: Guest, status: int | None) -> None:
+        del self._guests[guest.pid]
+        self.unwatch(guest.handle)
+        os.close(guest.handle)
+        event = {"event": "exit", "pid": guest.pid}
+        if status is None or os.WIFSIGNALED(status):
+            event["signal"] = "SIGKILL" if status is None else signal_name(os.WTERMSIG(status))
+        else:
+            event["code"] = os.WEXITSTATUS(status)
+        self.channel.send(event)
+
+    def _spared(self) -> set[int]:
+        return {pid for pid, guest in self._guests.items() if guest.apart}
+
+    def _pause_of(self, message: dict) -> Pause:
+        guest = self._guests.get(message.get("pid"))
+        return self._pause if guest is None else guest.pause
+
+    def _end_guest(self, message: dict) -> dict:
+        """Ends an adopted process and what is below it."""
+        guest = self._guests.get(message.get("pid"))
+        if guest is None:
+            return {}
+        deadline = time.monotonic() + KILL_SECONDS
+        session = session_of(guest.pid)
+        left: dict = {}
+
+        def act() -> None:
+            spared = self._spared() - {guest.pid}
+            signal_same(guest.pid, below(os.getpid()).get(guest.pid, b""), signal.SIGSTOP)
+            strike(guest.pid, spared)
+            signal_same(guest.pid, below(os.getpid()).get(guest.pid, b""), signal.SIGKILL)
+            for pid, started in below(os.getpid(), spared).items():
+                if session and session_of(pid) == session:
+                    signal_same(pid, started, signal.SIGKILL)
+
+        def ended() -> bool:
+            self.reap()
+            left.clear()
+            left.update({p: t for p, t in below(os.getpid()).items() if p == guest.pid or session_of(p) == session})
+            return not left
+
+        until(deadline, ended, act)
+        return {"left": len(left)}
+
     def _switch(self, act) -> dict:
         try:
             act()
@@ -159,6 +249,8 @@ class Keeper(Server):
                 return ended is not None
             pid, status, usage = ended
             self._settle(pid)
+            if pid in self._guests:
+                self._tell(self._guests[pid], status)
             if pid not in self._running:
                 continue  # adopted, or never executed
             self._running.discard(pid)
@@ -172,7 +264,8 @@ class Keeper(Server):
             event.update(utime=usage.ru_utime, stime=usage.ru_stime, maxrss=usage.ru_maxrss * MAXRSS_UNIT)
             self.channel.send(event)
 
-    def _kill_all(self) -> dict:
+    def _kill_all(self, spared: set[int] = frozenset()) -> dict:
+        """Ends everything, but for processes that are spared and what is below them."""
         deadline = time.monotonic() + KILL_SECONDS
         killed: set[int] = set()
         self._switch(self._pause.thaw)
@@ -180,10 +273,14 @@ class Keeper(Server):
             return self._kill_groups(deadline)
 
         def act() -> None:
-            killed.update(strike(os.getpid()))
+            killed.update(strike(os.getpid(), spared))
 
-        clean = until(deadline, lambda: not self.reap(), act)
-        return {"killed": len(killed), "left": 0 if clean else len(below(os.getpid()))}
+        def ended() -> bool:
+            any_left = self.reap()
+            return not any_left or (bool(spared) and not any_child(os.getpid(), spared))
+
+        clean = until(deadline, ended, act)
+        return {"killed": len(killed), "left": 0 if clean else len(below(os.getpid(), spared))}
 
     def _kill_groups(self, deadline: float) -> dict:
         """Without a subreaper only what stayed in its group can be found."""

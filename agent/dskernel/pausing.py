@@ -8,16 +8,20 @@ import time
 
 from proctree import LINUX, below, halt, signal_same, state_of
 
+TYPE_CHECKING = False  # without the module, which takes long to load
+if TYPE_CHECKING:
+    from typing import Callable, Collection
+
 STOP_SECONDS = 2.0  # what stopping may take; a process in the midst of a system call stops after it
 POLL_SECONDS = 0.001
 ASLEEP = (b"T", b"t", b"Z", b"X", b"D", b"")  # states in which no code of the process runs
 
 
 class Pause:
-    """All below root, stopped by a control group's freezer or by signals."""
+    """All below root, stopped by a control group's freezer or by signals; root too, unless that is this process."""
 
-    def __init__(self, root: int) -> None:
-        self._root = root
+    def __init__(self, root: int, spared: Callable[[], Collection[int]] = tuple) -> None:
+        self._root, self._spared = root, spared
         self._freezer = ""
         self._stopped: dict[int, bytes] = {}  # parents first
 
@@ -31,10 +35,10 @@ class Pause:
 
     def _stop_each(self) -> None:
         # What the code itself has stopped is not ours to continue.
-        asleep = {pid for pid in below(self._root) if state_of(pid) in (b"T", b"t")}
+        asleep = {pid for pid in (self._root, *below(self._root, self._spared())) if state_of(pid) in (b"T", b"t")}
         deadline = time.monotonic() + STOP_SECONDS
         while True:
-            found = halt(self._root)
+            found = self._halt()
             fresh = {p: t for p, t in found.items() if p not in asleep and p not in self._stopped}
             self._stopped.update(fresh)
             while any(state_of(p) not in ASLEEP for p in fresh) and time.monotonic() < deadline:
@@ -42,6 +46,14 @@ class Pause:
             # Only when all have really stopped can a look find none that was born meanwhile.
             if not fresh or time.monotonic() >= deadline:
                 return
+
+    def _halt(self) -> dict[int, bytes]:
+        own: dict[int, bytes] = {}
+        if self._root != os.getpid():
+            own = {p: t for p, t in below(os.getpid()).items() if p == self._root}
+            for pid, started in own.items():
+                signal_same(pid, started, signal.SIGSTOP)
+        return {**own, **halt(self._root, self._spared())}
 
     def go(self) -> None:
         """Lets everything go on that stop() stopped. It may be called at any time. Raises OSError."""

@@ -85,6 +85,22 @@ def state_of(pid: int) -> bytes:
     return b"".join(_stat(pid)[:1])
 
 
+EXIT_CODE = 49  # of _stat's fields
+SESSION = 3
+
+
+def exit_code(pid: int) -> int | None:
+    """Returns the wait status of a process that has ended and is not reaped; None when it can't be told."""
+    fields = _stat(pid)
+    return int(fields[EXIT_CODE]) if len(fields) > EXIT_CODE and fields[0] == b"Z" else None
+
+
+def session_of(pid: int) -> int:
+    """Returns the session of a process; 0 when it is gone."""
+    fields = _stat(pid)
+    return int(fields[SESSION]) if len(fields) > SESSION else 0
+
+
 def _all_children() -> dict[int, list[int]]:
     """Returns the children of every process."""
     found: dict[int, list[int]] = {}

@@ -19,10 +19,13 @@ type instance struct {
 	*agent.Instance
 	backend *Backend
 	id      string
+	family  *family
 
 	changing  sync.Mutex // held while it is made or destroyed; guards what follows
 	owner     *os.File   // lock that says that we live
 	destroyed bool
+	sockets   string // of a fork: its folder in the first's
+	settled   bool   // of a fork: its folders are in the first's
 }
 
 // workspaceName and privateName are the folders of a sandbox in the base folder.
@@ -68,6 +71,7 @@ func (in *instance) make(spec backends.Spec) (err error) {
 	if workspace != "" {
 		place.Home = filepath.Join(place.Private, "home")
 	}
+	in.family = &family{first: in, members: 1}
 	in.Instance, err = in.backend.agent.Open(place)
 	return err
 }
@@ -104,11 +108,32 @@ func (in *instance) Destroy(ctx context.Context) error {
 	if in.destroyed {
 		return nil
 	}
-	if err := errors.Join(in.Close(ctx), in.removeFolders(context.WithoutCancel(ctx))); err != nil {
+	if err := errors.Join(in.Close(ctx), in.remove(context.WithoutCancel(ctx))); err != nil {
 		return fmt.Errorf("local: destroy %s: %w", in.id, err)
 	}
 	in.destroyed = true
 	in.backend.forget(in)
+	return nil
+}
+
+// remove removes what is ours alone, and the rest with the last of the family.
+func (in *instance) remove(ctx context.Context) error {
+	switch {
+	case in.family.first != in:
+		return in.removeFork(ctx)
+	case in.family.alone():
+		if err := in.removeFolders(ctx); err != nil {
+			return err
+		}
+		in.family.leave()
+		return nil
+	}
+	if err := agent.RemoveAll(ctx, in.backend.base.root, workspaceName(in.id)); err != nil {
+		return err
+	}
+	if in.family.leave() { // just now
+		return in.removeFolders(ctx)
+	}
 	return nil
 }
 
