@@ -238,8 +238,8 @@ type wakeAnswer struct {
 // maxWakeAnswer bounds what a copy may answer, bytes; wakePatience how long it may take: the code in the sandbox may be at
 // the other end of its socket.
 const (
-	maxWakeAnswer    = 64 << 10
-	wakePatience = 20 * time.Second
+	maxWakeAnswer = 64 << 10
+	wakePatience  = 20 * time.Second
 )
 
 // order sends the copy what it is to become, and returns the process that became it.

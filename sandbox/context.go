@@ -26,8 +26,11 @@ type Context struct {
 	language   string
 	kernelName string
 	dir        string
+	env        map[string]string   // given to CreateContext
+	undoable   bool                // each run, see ContextOptions
 	turn       *semaphore.Weighted // held by the run under way
 	journal    *Journal
+	undo       undo
 
 	mu       sync.Mutex
 	kernel   *kernel.Kernel
@@ -42,6 +45,7 @@ type ContextOptions struct {
 	Language string            // "python"; any language or name of an installed kernel
 	Dir      string            // working directory, a path of the workspace; the workspace. Made when absent
 	Env      map[string]string // on top of the sandbox's
+	Undoable bool              // RunOptions.Undoable for each run
 }
 
 // ID identifies the context in its sandbox.
@@ -186,11 +190,16 @@ func (c *Context) restartKernel(ctx context.Context) error {
 	if err := k.Restart(ctx); err != nil {
 		return err
 	}
+	c.revived()
+	return nil
+}
+
+// revived notes that the kernel is another, and alive.
+func (c *Context) revived() {
 	c.mu.Lock()
 	c.reported, c.idler.culled = false, false
 	c.mu.Unlock()
 	c.idle()
-	return nil
 }
 
 // Restart ends the interpreter and starts it anew with the same id, directory and environment; variables are lost.
@@ -287,6 +296,7 @@ func (c *Context) Remove(ctx context.Context) error {
 	}
 	c.sandbox.forget(c)
 	defer c.journal.close()
+	c.dropUndo(c.undo.replace(nil))
 	if err := k.Shutdown(ctx); err != nil {
 		return fmt.Errorf("sandbox: remove context: %w", err)
 	}

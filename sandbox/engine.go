@@ -121,6 +121,14 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create: %w", err)
 	}
+	if err := e.enlist(s); err != nil {
+		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", err), s.Kill(context.WithoutCancel(ctx)))
+	}
+	return s, nil
+}
+
+// enlist makes a new sandbox known. Error: ErrClosed.
+func (e *Engine) enlist(s *Sandbox) error {
 	e.mu.Lock()
 	closed := e.closed
 	if !closed {
@@ -128,12 +136,12 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 	}
 	e.mu.Unlock()
 	if closed {
-		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", ErrClosed), s.Kill(context.WithoutCancel(ctx)))
+		return ErrClosed
 	}
 	if s.life.Err() != nil { // its time to live was shorter than this
 		e.forget(s)
 	}
-	return s, nil
+	return nil
 }
 
 // Connect finds a live sandbox of this engine by its id. Error: ErrNotFound.

@@ -34,6 +34,7 @@ const (
 	StepInterrupt TimeoutStep = "interrupt"        // at the timeout
 	StepAgain     TimeoutStep = "second interrupt" // 1 s later
 	StepRestart   TimeoutStep = "restart"          // another 1 s later: the kernel did not answer
+	StepRollback  TimeoutStep = "rollback"         // instead of a restart, where RunOptions.Undoable was set
 )
 
 // TimeoutError says that a run's time was over and what ended it. It is ErrTimeout.
@@ -46,8 +47,11 @@ type TimeoutError struct {
 
 func (e *TimeoutError) Error() string {
 	fate := "its variables are kept"
-	if e.VariablesLost {
+	switch {
+	case e.VariablesLost:
 		fate = "its variables are lost"
+	case e.Step == StepRollback:
+		fate = "its variables are what they were before the run"
 	}
 	msg := fmt.Sprintf("run timed out after %v: ended by %s, %s", e.Timeout, e.Step, fate)
 	if e.Err != nil {
@@ -60,6 +64,15 @@ func (e *TimeoutError) Error() string {
 func (e *TimeoutError) Is(target error) bool { return target == ErrTimeout }
 
 func (e *TimeoutError) Unwrap() error { return e.Err }
+
+// UndoneError says that a run killed its interpreter and was undone: the variables are what they were before it.
+type UndoneError struct {
+	Err error // how the interpreter died; kernel.ErrDead
+}
+
+func (e *UndoneError) Error() string { return e.Err.Error() + "; the run was undone" }
+
+func (e *UndoneError) Unwrap() error { return e.Err }
 
 // CommandExitError says that a command ended with another exit code than 0, or by a signal.
 type CommandExitError struct{ Result *CommandResult }

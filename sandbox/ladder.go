@@ -11,7 +11,7 @@ import (
 // stepPause is the time between the steps of a ladder.
 const stepPause = time.Second
 
-// ladder ends a run whose time is over: interrupt, interrupt again, restart the kernel. It has no goroutine of its
+// ladder ends a run whose time is over: interrupt, interrupt again, undo the run if it can be, else restart the kernel. It has no goroutine of its
 // own; its steps run on timers of the sandbox's clock.
 type ladder struct {
 	context *Context
@@ -25,6 +25,7 @@ type ladder struct {
 	step       TimeoutStep   // taken last; empty while there is time
 	restarting chan struct{} // closed when the restart is done
 	restartErr error
+	rolledBack bool
 	stopped    bool
 }
 
@@ -81,10 +82,13 @@ func (l *ladder) restart() {
 	defer close(l.restarting)
 	ctx, cancel := context.WithTimeout(context.Background(), l.context.sandbox.engine.config.StartTimeout)
 	defer cancel()
-	err := l.context.restartKernel(ctx)
+	rolledBack, err := l.context.recover(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.restartErr = err
+	l.restartErr, l.rolledBack = err, rolledBack
+	if rolledBack {
+		l.step = StepRollback
+	}
 }
 
 // stop ends the ladder because the run is over, waits for a restart under way, and tells how the run was ended; nil

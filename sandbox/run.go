@@ -29,6 +29,10 @@ type RunOptions struct {
 	Env      map[string]string // for this run only; Python kernels
 	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none
 	Silent   bool              // not in the history, no execution count, no value
+	// Undoable takes a checkpoint before the run, so that Context.Undo can undo it. When the run kills its interpreter, or
+	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
+	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
+	Undoable bool
 
 	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
 	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
@@ -164,6 +168,14 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if err != nil {
 		c.passTurn()
 		return nil, err
+	}
+	if opts.Undoable || c.undoable {
+		if err := c.prepareUndo(ctx); err != nil {
+			c.passTurn()
+			return nil, err
+		}
+	} else {
+		c.dropUndo(c.undo.replace(nil))
 	}
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput)}
 	run.ladder = newLadder(c, opts.Timeout)
@@ -316,6 +328,9 @@ func (r *Run) finish(err error) {
 		err = fmt.Errorf("sandbox: run: %w", timedOut)
 	case !errors.Is(err, io.EOF):
 		r.context.noteDeath(err)
+		if errors.Is(err, kernel.ErrDead) && r.context.sandbox.awake() == nil {
+			err = r.context.undoCrash(err)
+		}
 		err = fmt.Errorf("sandbox: run: %w", r.context.sandbox.reason(err))
 	}
 	r.err = err

@@ -29,6 +29,7 @@ type Sandbox struct {
 	link     string        // what the workspace is a link to
 	roots    []string      // into which its links may lead
 	limits   backends.Limits
+	origin   *ForkInfo           // nil for one that was created
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
@@ -87,6 +88,8 @@ type Info struct {
 	// WorkspacePath is what the workspace is a link to; see Options.
 	WorkspacePath string   `json:"workspace_path,omitempty"`
 	AllowedRoots  []string `json:"allowed_roots,omitempty"`
+	// Fork says what the sandbox is a fork of; nil when it was created.
+	Fork *ForkInfo `json:"fork,omitempty"`
 }
 
 // Create makes a sandbox with a workspace and a ready Python context on the default engine, see Default.
@@ -149,7 +152,7 @@ func (s *Sandbox) Info() Info {
 	info := Info{
 		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(),
 		StartedAt: s.started, Paused: paused, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
-		Limits: s.limits, Enforcement: s.instance.Enforcement(),
+		Limits: s.limits, Enforcement: s.instance.Enforcement(), Fork: s.origin,
 	}
 	if !paused {
 		info.ExpiresAt = s.expires
@@ -212,7 +215,7 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 	}
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: language, kernelName: name, dir: opts.Dir,
-		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull},
+		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, env: opts.Env, undoable: opts.Undoable,
 		journal: newJournal(s.engine.config.JournalBytes),
 	}
 	if err := c.startKernel(ctx, opts.Env); err != nil {
