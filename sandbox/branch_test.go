@@ -40,7 +40,7 @@ func TestForksGoOnApart(t *testing.T) {
 		require.Equal(t, "([1], 'base', '0')", value(t, ctx, sbx, "x, open('data').read(), open('log').read()"))
 		for i, fork := range forks {
 			require.Equal(t, fmt.Sprintf("([1, %d], 'fork %d', '01')", i, i), value(t, ctx, fork, "x, open('data').read(), open('log').read()"))
-			text, err := fork.Files().ReadText(ctx, "data")
+			text, err := fork.Files().ReadString(ctx, "data")
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprintf("fork %d", i), text)
 		}

@@ -40,6 +40,12 @@ class Brancher:
 
     async def checkpoint(self, content: dict) -> dict | None:
         """Makes a copy and returns the reply; None in the copy, once it is woken to be a kernel."""
+        try:
+            return await self._checkpoint(content)
+        except Exception as e:  # of what the user's objects do when they are looked at
+            return failed("%s: %s" % (type(e).__name__, e))
+
+    async def _checkpoint(self, content: dict) -> dict | None:
         if threading.current_thread() is not threading.main_thread():
             return refused(["the kernel does not run on the main thread"])
         _flush_streams()
@@ -175,8 +181,8 @@ def _flush_files(files: list[int]) -> None:
             try:
                 if found.fileno() in files:
                     found.flush()
-            except (OSError, ValueError):
-                pass  # closed, or not writable
+            except Exception:
+                pass  # closed, not writable, or on top of an object that is no file
 
 
 def _revive(pools: list) -> None:
