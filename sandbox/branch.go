@@ -155,6 +155,7 @@ func (s *Sandbox) wakeContext(ctx context.Context, p *Checkpoint, last, fresh bo
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: from.language, kernelName: from.kernelName,
 		dir: from.dir, turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, undoable: from.undoable,
+		journal: newJournal(config.JournalBytes),
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
 		fmt.Errorf("not ready within %v (Config.StartTimeout)", config.StartTimeout))

@@ -14,9 +14,11 @@ import socket
 import stat
 import sys
 import threading
+import time
 
 from dskernel import plumbing
 
+CALM = 1.0  # seconds that the threads of a pool may go on looking for work after the last there was
 POOL = "concurrent.futures.thread"
 QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made again when they are missed
 POOLED = re.compile(r"openblas|libgomp|libomp|libiomp|mkl|libarrow|libtbb|jemalloc")  # libraries with pools that survive
@@ -95,7 +97,22 @@ def _threads(found: Survey, own: set[threading.Thread], libraries: set[str]) -> 
         found.refusals.append("a thread is running: %s (%s)" % (thread.name, kind.__qualname__))
     # The number of the main thread is that of an ancestor in a process that was forked.
     known = {thread.native_id for thread in running} | {os.getpid()}
-    strangers = []
+    deadline = time.monotonic() + CALM
+    strangers = _strangers(known)
+    while any(state == "R" for _, state in strangers) and time.monotonic() < deadline:
+        time.sleep(CALM / 100)
+        strangers = _strangers(known)
+    for comm, state in strangers:
+        if state == "R":
+            found.refusals.append("a thread of a native library is computing: " + comm)
+    if strangers and not any(map(POOLED.search, libraries)):
+        listed = ", ".join(comm for comm, _ in strangers[:5])
+        found.warnings.append("threads of native libraries don't come along: " + listed)
+
+
+def _strangers(known: set[int]) -> list[tuple[str, str]]:
+    """Returns the names and states of threads that Python does not know of."""
+    found = []
     for name in os.listdir("/proc/self/task"):
         if int(name) in known:
             continue
@@ -105,14 +122,9 @@ def _threads(found: Survey, own: set[threading.Thread], libraries: set[str]) -> 
         except OSError:
             continue
         comm = head.partition("(")[2]
-        if comm.startswith("ZMQbg"):
-            continue
-        if rest.split()[0] == "R":
-            found.refusals.append("a thread of a native library is computing: " + comm)
-        elif not any(map(POOLED.search, libraries)):
-            strangers.append(comm)
-    if strangers:
-        found.warnings.append("threads of native libraries don't come along: " + ", ".join(strangers[:5]))
+        if not comm.startswith("ZMQbg"):
+            found.append((comm, rest.split()[0]))
+    return found
 
 
 def _descriptors(found: Survey, own: set[int]) -> None:
