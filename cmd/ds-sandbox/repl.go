@@ -34,7 +34,9 @@ func newREPL(s *streams, c *common) *cobra.Command {
 		Long: `Talk to a kernel, line by line.
 
 Tab completes, ?name shows help, the arrow keys bring back earlier lines, an empty line ends a block. Ctrl-C stops
-the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a terminal, lines are read as they are.`,
+the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a terminal, lines are read as they are.
+
+%checkpoint [NAME] keeps the variables as they are now, %rollback [NAME] goes back to them, any number of times.`,
 		Example: `  ds-sandbox repl --save session.ipynb --out figures`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -63,6 +65,8 @@ type interaction struct {
 	editor  *editor // nil without a terminal
 	sink    *textSink
 	count   int // of the last run
+
+	checkpoints *checkpoints
 
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc // of the code that runs; nil when none does
@@ -100,6 +104,7 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, r.session.close()) }()
+	r.checkpoints = newCheckpoints(r.session.context)
 	begun := time.Now()
 	defer func() {
 		err = errors.Join(err, o.save.save(r.session.context, true), results.report(r.session.context, "Session", begun))
@@ -119,6 +124,12 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 			return nil
 		}
 		if strings.TrimSpace(code) == "" {
+			continue
+		}
+		if magic, name, ok := checkpointMagic(code); ok {
+			if err := r.checkpointOrRollback(ctx, magic, name); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := r.run(ctx, code, &sandbox.RunOptions{Context: r.session.context, Timeout: timeout, MaxOutput: keptOutput}); err != nil {

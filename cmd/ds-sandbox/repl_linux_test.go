@@ -206,3 +206,21 @@ func TestProgressIsOneLineOnATerminal(t *testing.T) {
 	require.NotContains(t, tt.screen.String(), "\x1b[2J")
 	require.LessOrEqual(t, strings.Count(tt.screen.String(), "ä"), 100)
 }
+
+func TestREPLGoesBackToCheckpoints(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		tt, c := talk(t, python)
+		tt.types("%rollback"+enter, "In [1]: ", 1)
+		tt.typesAtPrompt("x = [1]"+enter, "there is no checkpoint yet", 1)
+		tt.types("%checkpoint one"+enter, "In [2]: ", 1)
+		tt.typesAtPrompt("x.append(2); x"+enter, "checkpoint one, ", 1)
+		tt.typesAtPrompt("%rollback two"+enter, "Out[2]: [1, 2]", 1)
+		tt.typesAtPrompt("%rollback"+enter, "there is no checkpoint two: the latest is one", 1)
+		tt.typesAtPrompt("x + [3]"+enter, "back at checkpoint one", 1)
+		tt.typesAtPrompt("import os; os._exit(9)"+enter, "Out[2]: [1, 3]", 1)
+		tt.typesAtPrompt("%rollback one"+enter, "exited with code 9", 1)
+		tt.typesAtPrompt("x + [4]"+enter, "back at checkpoint one", 2)
+		tt.typesAtPrompt(ctrlD, "Out[2]: [1, 4]", 1)
+		require.Equal(t, 0, c.wait())
+	})
+}
