@@ -173,7 +173,7 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 	}
 	if in != p.in {
 		order.Moved = in.moves(p.in)
-		order.Env = map[string]string{IDVariable: in.place.ID, MarkVariable: in.place.Mark}
+		order.Env = in.differing(p.in)
 	}
 	pid, err := p.order(ctx, &order, write)
 	if err == nil {

@@ -85,6 +85,17 @@ func (in *Instance) moves(from *Instance) [][2]string {
 	return moves
 }
 
+// differing are the variables that are others for a copy of a process of from. What the code set itself stays.
+func (in *Instance) differing(from *Instance) map[string]string {
+	env := map[string]string{IDVariable: in.place.ID, MarkVariable: in.place.Mark}
+	for name, value := range in.place.Env {
+		if old, ok := from.place.Env[name]; !ok || old != value {
+			env[name] = value
+		}
+	}
+	return env
+}
+
 // cloneTree copies what is in a folder into another, by sharing the blocks where the file system can. What is there already
 // stays; sockets and the like are left out; links are copied as links. Neither is left on the way, whatever the code makes of
 // its links meanwhile.

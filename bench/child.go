@@ -23,16 +23,18 @@ import (
 func child(ctx context.Context, name string, count int) error {
 	var m *measure
 	var err error
-	switch name {
-	case "first":
+	switch {
+	case isBranchRow(name):
+		m, err = branches(ctx, name, count)
+	case name == "first":
 		m, err = first(ctx, count)
-	case "small":
+	case name == "small":
 		m, err = small(ctx, count)
-	case floor:
+	case name == floor:
 		m, err = bare(ctx, count)
-	case "notebook", "mixed":
+	case name == "notebook" || name == "mixed":
 		m, err = notebooks(ctx, name, count)
-	case "socket":
+	case name == "socket":
 		m, err = socket(ctx, count)
 	default:
 		m, err = stream(ctx, fmt.Sprintf(codes[name], count))

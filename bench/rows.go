@@ -12,7 +12,7 @@ import (
 func milliseconds(s float64) float64 { return s * 1e3 }
 
 func rows() []row {
-	return []row{
+	return append([]row{
 		{name: "first", title: "create to first result", count: 9, report: func(t *table, m measures) {
 			t.compare("create to first result, p50, ms", m, "ratio <= 0.7", "%.0f", func(x *measure) float64 { return milliseconds(x.P50) })
 		}},
@@ -55,7 +55,7 @@ func rows() []row {
 			t.line("fake kernel over sockets, messages/s", fmt.Sprintf("%.0f", float64(m[ours].Messages)/m[ours].Wall), "-", "-", "-", ">= 100000")
 			t.line("  lost", strconv.Itoa(1_000_000-m[ours].Messages), "-", "-", "-", "0")
 		}},
-	}
+	}, branchRows()...)
 }
 
 // codes is what the rows run; peers.py has the same.
@@ -79,6 +79,9 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 		ours:          {self, "-child", r.name, number},
 		jupyterClient: {python, "bench/peers.py", jupyterClient, r.name, number},
 		nbClient:      {python, "bench/peers.py", nbClient, r.name, number},
+	}
+	if isBranchRow(r.name) {
+		clients = map[string][]string{ours: clients[ours]}
 	}
 	switch r.name {
 	case "small":

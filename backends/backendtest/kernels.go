@@ -27,6 +27,12 @@ func startKernel(t *testing.T, ctx context.Context, in backends.Instance, cfg ba
 	t.Helper()
 	process, err := in.StartKernel(ctx, cfg)
 	require.NoError(t, err)
+	return talkTo(t, ctx, process)
+}
+
+// talkTo connects to a kernel and waits for its first answer.
+func talkTo(t *testing.T, ctx context.Context, process backends.KernelProcess) *client {
+	t.Helper()
 	wire, err := process.Connect(ctx)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = wire.Close() })

@@ -26,6 +26,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
+	t.Run("branches", func(t *testing.T) { testBranches(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
 	RunLimits(t, open)
 }

@@ -193,12 +193,15 @@ func (b *Backend) close() error {
 	for i, in := range left {
 		wg.Go(func() {
 			errs[i] = in.Destroy(context.Background())
-			in.changing.Lock()
-			defer in.changing.Unlock()
-			in.giveUp()
 		})
 	}
 	wg.Wait()
+	for _, in := range left { // not before: the last of a family removes the folders of the first
+		in.giveUp()
+		if in.family != nil {
+			in.family.first.giveUp()
+		}
+	}
 	<-b.swept
 	return errors.Join(append(errs, b.agent.Close(), b.runtime.close(), b.base.close())...)
 }

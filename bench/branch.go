@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/sandbox"
+)
+
+// What the session holds that the rows about copies copy.
+const (
+	imports  = "import os, numpy, pandas, matplotlib.pyplot"
+	gigabyte = imports + "\nframe = pandas.DataFrame(numpy.ones((1 << 20, 128)))"
+)
+
+// branches measures copies of a running session: from the request to the first answer of the copy.
+func branches(ctx context.Context, row string, n int) (*measure, error) {
+	kind, held, _ := strings.Cut(row, "-")
+	code := imports
+	if held == "1gb" {
+		code = gigabyte
+	}
+	m := new(measure)
+	err := withSandbox(ctx, func(sbx *sandbox.Sandbox) error {
+		if _, err := result(ctx, sbx, code); err != nil {
+			return err
+		}
+		var err error
+		switch kind {
+		case "fork":
+			m, err = forks(ctx, sbx, n)
+		case "checkpoint":
+			m, err = checkpoints(ctx, sbx, n)
+		case "rollback":
+			m, err = rollbacks(ctx, sbx, n)
+		}
+		return err
+	})
+	return m, err
+}
+
+// forks measures forks of one session, each killed before the next, and the private memory of the copy.
+func forks(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
+	var times []time.Duration
+	var private int64
+	for range n {
+		start := time.Now()
+		made, err := sbx.Fork(ctx, 1, nil)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := result(ctx, made[0], "1+1"); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(start))
+		if private, err = privateMemory(ctx, made[0]); err != nil {
+			return nil, err
+		}
+		if err := made[0].Kill(ctx); err != nil {
+			return nil, err
+		}
+	}
+	m := spread(times)
+	m.Bytes = private
+	return m, nil
+}
+
+func checkpoints(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
+	var times []time.Duration
+	for range n {
+		start := time.Now()
+		p, err := sbx.DefaultContext().Checkpoint(ctx)
+		if err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(start))
+		if err := p.Drop(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return spread(times), nil
+}
+
+// rollbacks measures ways back to one checkpoint, to the first answer.
+func rollbacks(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
+	p, err := sbx.DefaultContext().Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var times []time.Duration
+	for range n {
+		start := time.Now()
+		if err := sbx.DefaultContext().Rollback(ctx, p); err != nil {
+			return nil, err
+		}
+		if _, err := result(ctx, sbx, "1+1"); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(start))
+	}
+	return spread(times), nil
+}
+
+// result runs code and returns its value.
+func result(ctx context.Context, sbx *sandbox.Sandbox, code string) (string, error) {
+	run, err := sbx.RunCode(ctx, code, nil)
+	if err != nil {
+		return "", err
+	}
+	return run.Text(), run.Err()
+}
+
+// privateMemory is what a kernel has for itself, bytes.
+func privateMemory(ctx context.Context, sbx *sandbox.Sandbox) (int64, error) {
+	pid, err := result(ctx, sbx, "os.getpid()")
+	if err != nil {
+		return 0, err
+	}
+	data, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")
+	if err != nil {
+		return 0, fmt.Errorf("private memory: %w", err)
+	}
+	var private int64
+	for line := range strings.Lines(string(data)) {
+		fields := strings.Fields(line)
+		if strings.HasPrefix(line, "Private_") && len(fields) > 1 {
+			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("private memory: %w", err)
+			}
+			private += kilobytes << 10
+		}
+	}
+	return private, nil
+}
+
+// branchRows are about copies of running sessions, which no peer has.
+func branchRows() []row {
+	var rows []row
+	add := func(name, title, aim, memory string) {
+		rows = append(rows, row{name: name, title: title, count: 30, report: func(t *table, m measures) {
+			t.line(title+", p50, ms", fmt.Sprintf("%.1f", milliseconds(m[ours].P50)), "-", "-", "-", aim)
+			if memory != "" {
+				t.line("  its private memory, MB", fmt.Sprintf("%.1f", float64(m[ours].Bytes)/1e6), "-", "-", "-", memory)
+			}
+		}})
+	}
+	add("fork-imports", "fork of a session with pandas and pyplot, to its first answer", "<= 40", "<= 12")
+	add("fork-1gb", "fork of a session holding 1 GB, to its first answer", "<= 60", "<= 12")
+	add("checkpoint-1gb", "checkpoint, 1 GB held", "<= 35", "")
+	add("rollback-1gb", "rollback to the first answer, 1 GB held", "<= 25", "")
+	return rows
+}
+
+// isBranchRow reports whether a row is about copies.
+func isBranchRow(name string) bool {
+	kind, _, _ := strings.Cut(name, "-")
+	return kind == "fork" || kind == "checkpoint" || kind == "rollback"
+}
