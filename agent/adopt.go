@@ -129,6 +129,13 @@ func (in *Instance) welcome(p *process) error {
 	return nil
 }
 
+// farewell forgets a guest that has become another instance's.
+func (in *Instance) farewell(p *process) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.guests, p)
+}
+
 // eachGuest calls do for the guests that live.
 func (in *Instance) eachGuest(do func(*process) error) error {
 	in.mu.Lock()

@@ -28,6 +28,7 @@ type parked struct {
 	spec     *messaging.KernelSpec
 	socket   string
 	maxFrame int64
+	moved    chan struct{} // closed when it has become a kernel of another instance
 
 	mu   sync.Mutex // guards used
 	used bool       // it became a kernel, or was closed
@@ -52,7 +53,7 @@ func (k *kernelProcess) Park(ctx context.Context, ask func(ctx context.Context, 
 			err = errors.Join(err, k.in.removeKernelDir(number))
 		}
 	}()
-	p := &parked{in: k.in, spec: k.spec, socket: filepath.Join(dir, "p"), maxFrame: k.maxFrame}
+	p := &parked{in: k.in, spec: k.spec, socket: filepath.Join(dir, "p"), maxFrame: k.maxFrame, moved: make(chan struct{})}
 	pid, err := ask(ctx, p.socket)
 	if err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func (k *kernelProcess) Park(ctx context.Context, ask func(ctx context.Context, 
 	if p.process, err = k.in.host(ctx, k.keeper, pid); err != nil {
 		return nil, err
 	}
-	if err := k.in.follow(p.process, number); err != nil {
+	if err := k.in.follow(p, number); err != nil {
 		return nil, errors.Join(err, p.Close(ctx))
 	}
 	return p, nil
@@ -82,15 +83,18 @@ func (in *Instance) host(ctx context.Context, k *keeper, pid int) (*process, err
 	return p, nil
 }
 
-// follow removes a process's folder when it has ended.
-func (in *Instance) follow(p *process, number string) error {
+// follow removes a copy's folder when it has ended or left.
+func (in *Instance) follow(p *parked, number string) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
 		return backends.ErrDestroyed
 	}
 	in.finishing.Go(func() {
-		<-p.done
+		select {
+		case <-p.process.done:
+		case <-p.moved:
+		}
 		if err := in.removeKernelDir(number); err != nil {
 			in.agent.config.Logger.Warn("remove kernel's folder", "sandbox", in.place.ID, "error", err)
 		}
@@ -201,6 +205,8 @@ func (p *parked) settle(ctx context.Context, k *kernelProcess, in *Instance, pid
 		if err = p.process.keeper.handOver(ctx, p.process, in); err == nil {
 			err = in.welcome(p.process)
 		}
+		p.in.farewell(p.process)
+		close(p.moved)
 	default:
 		k.process = p.process
 	}

@@ -265,7 +265,7 @@ func (in *Instance) Close(ctx context.Context) error {
 		return nil
 	}
 	in.closed = true
-	k, tails, commands, watchdog, guests := in.keeper, in.tails, in.commands, in.watchdog, in.guests
+	k, tails, commands, watchdog, guests := in.keeper, in.tails, in.commands, in.watchdog, maps.Clone(in.guests)
 	in.keeper, in.tails, in.commands, in.watchdog = nil, make(map[*tail]bool), make(map[*command]bool), nil
 	in.mu.Unlock()
 
