@@ -34,6 +34,7 @@ var examples = map[string][]string{
 		"memory held by", "ended by the limit of memory: memory limit reached: 600 MiB allowed", "afresh: 1000000", "paused: true",
 		"kept: 499999500000",
 	},
+	"branches": {"every 2 th: 500000", "every 4 th: 250000", "died: true undone: true", "kept: 1000000"},
 	"charts": {
 		"line chart 'Loss' of Cross entropy (nats) over Epoch with 2 series of 4 points: train 0.9 to 0.1, test 0.9 to 0.4", "unit: nats",
 		"table of 8 rows and 2 columns", "index,train,test", "max,0.9,0.9",
