@@ -115,5 +115,5 @@ func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(source), program+"\n", "README.md and examples/%s differ", name)
 	}
-	require.Equal(t, 11, programs)
+	require.Equal(t, 12, programs)
 }
