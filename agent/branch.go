@@ -35,7 +35,9 @@ type parked struct {
 }
 
 // Park has the kernel fork a copy, which becomes a guest of its keeper.
-func (k *kernelProcess) Park(ctx context.Context, ask func(ctx context.Context, socket string) (int, error)) (_ backends.Parked, err error) {
+func (k *kernelProcess) Park(
+	ctx context.Context, ask func(ctx context.Context, socket string) (int, error),
+) (_ backends.Parked, err error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("copy a kernel: %w on %s", backends.ErrUnsupported, runtime.GOOS)
 	}

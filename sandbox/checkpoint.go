@@ -62,7 +62,8 @@ func (c *Context) checkpoint(ctx context.Context) (*Checkpoint, error) {
 		return nil, err
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeoutCause(ctx, checkpointPatience, fmt.Errorf("interpreter did not copy itself within %v", checkpointPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, checkpointPatience,
+		fmt.Errorf("interpreter did not copy itself within %v", checkpointPatience))
 	defer cancel()
 	parked, err := c.current().Park(ctx)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 // stepPause is the time between the steps of a ladder.
 const stepPause = time.Second
 
-// ladder ends a run whose time is over: interrupt, interrupt again, undo the run if it can be, else restart the kernel. It has no goroutine of its
+// ladder ends a run whose time is over: interrupt, interrupt again, undo the run if it can be, else restart the kernel. It has
+// no goroutine of its
 // own; its steps run on timers of the sandbox's clock.
 type ladder struct {
 	context *Context

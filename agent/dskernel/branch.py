@@ -1,9 +1,9 @@
 """Copies of a running kernel, made between two runs by a fork: checkpoints that wait until they are woken.
 
 A ``checkpoint_request`` on the shell channel takes its turn after the runs before it. Its content names a
-``socket`` to make; the copy listens there, has no thread and does nothing else, see parked.py. The reply tells
-the copy's ``pid`` and ``warnings``; or its ``status`` is error, with ``reasons`` for a refusal, and the kernel is
-as it was.
+``socket`` to make; the copy listens there, has no thread and does nothing else, see parked.py. The reply
+tells the copy's ``pid`` and ``warnings``; or its ``status`` is error, with ``reasons`` for a refusal, and the
+kernel is as it was.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import threading
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedWriter, TextIOWrapper
 
-from dskernel import parked, plumbing
+from dskernel import parked
 from dskernel.rebuild import Plant
 from dskernel.survey import executors, survey
 
@@ -139,7 +139,13 @@ class Brancher:
 
 def refused(reasons: list[str]) -> dict:
     """Returns the reply of a kernel that can't be copied as it is."""
-    return {"status": "error", "ename": "Refused", "evalue": "; ".join(reasons), "traceback": [], "reasons": reasons}
+    return {
+        "status": "error",
+        "ename": "Refused",
+        "evalue": "; ".join(reasons),
+        "traceback": [],
+        "reasons": reasons,
+    }
 
 
 def failed(text: str) -> dict:

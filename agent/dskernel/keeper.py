@@ -162,7 +162,7 @@ class Keeper(Server):
         return {}
 
     def _adopt(self, message: dict) -> dict:
-        """Takes a process that one of ours forked for one that we started; apart means that it is not to end with them."""
+        """Takes a process that one of ours forked for one that we started; apart, it does not end with them."""
         try:
             pid = int(message["pid"])
             found = below(os.getpid())
@@ -228,7 +228,9 @@ class Keeper(Server):
         def ended() -> bool:
             self.reap()
             left.clear()
-            left.update({p: t for p, t in below(os.getpid()).items() if p == guest.pid or session_of(p) == session})
+            left.update(
+                {p: t for p, t in below(os.getpid()).items() if p == guest.pid or session_of(p) == session}
+            )
             return not left
 
         until(deadline, ended, act)

@@ -56,7 +56,7 @@ class SandboxKernel(IPythonKernel):
             self.session.send(stream, "checkpoint_reply", reply, parent, ident=ident)
 
     async def dispatch_shell(self, msg, /, *args, **kwargs) -> None:
-        """Dispatches a request, unless it is one that waited when this process was copied, and is the original's."""
+        """Dispatches a request, unless it waited when this process was copied, and is the original's."""
         if self.parent.former_key and signed(self.session, self.parent.former_key, msg):
             return
         await super().dispatch_shell(msg, *args, **kwargs)

@@ -10,7 +10,8 @@ from proctree import LINUX, below, halt, signal_same, state_of
 
 TYPE_CHECKING = False  # without the module, which takes long to load
 if TYPE_CHECKING:
-    from typing import Callable, Collection
+    from collections.abc import Collection
+    from typing import Callable
 
 STOP_SECONDS = 2.0  # what stopping may take; a process in the midst of a system call stops after it
 POLL_SECONDS = 0.001
@@ -18,7 +19,7 @@ ASLEEP = (b"T", b"t", b"Z", b"X", b"D", b"")  # states in which no code of the p
 
 
 class Pause:
-    """All below root, stopped by a control group's freezer or by signals; root too, unless that is this process."""
+    """All below root, stopped by a control group's freezer or by signals; root too, unless we are it."""
 
     def __init__(self, root: int, spared: Callable[[], Collection[int]] = tuple) -> None:
         self._root, self._spared = root, spared
@@ -35,7 +36,9 @@ class Pause:
 
     def _stop_each(self) -> None:
         # What the code itself has stopped is not ours to continue.
-        asleep = {pid for pid in (self._root, *below(self._root, self._spared())) if state_of(pid) in (b"T", b"t")}
+        asleep = {
+            pid for pid in (self._root, *below(self._root, self._spared())) if state_of(pid) in (b"T", b"t")
+        }
         deadline = time.monotonic() + STOP_SECONDS
         while True:
             found = self._halt()

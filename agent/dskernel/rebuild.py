@@ -12,9 +12,9 @@ import sys
 import threading
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
 from io import StringIO
-from typing import Iterable
 
 from zmq.eventloop.zmqstream import ZMQStream
 
@@ -48,7 +48,9 @@ class Plant:
             if not loop.is_closed():
                 found |= {loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno()}
         for stream in self._streams():
-            found |= {getattr(stream, "_fid", None), getattr(stream, "_original_stdstream_copy", None)} - {None}
+            found |= {getattr(stream, "_fid", None), getattr(stream, "_original_stdstream_copy", None)} - {
+                None
+            }
         return found
 
     def _plumbing(self) -> set[int]:
@@ -176,7 +178,9 @@ class Plant:
             setattr(app, name + "_port", 0)
         app.load_connection_file()
         if session.key == former:
-            raise ValueError("a copy needs a key of its own: it would run the requests that wait for the original")
+            raise ValueError(
+                "a copy needs a key of its own: it would run the requests that wait for the original"
+            )
         session.session = str(uuid.uuid4())
         session.pid = os.getpid()
         session.digest_history = set()
@@ -223,7 +227,7 @@ class Plant:
         if not hasattr(kernel, "msg_queue"):
             kernel.start()
             return
-        # In ipykernel 6, start would begin a second coroutine for the queue of requests, beside the one we are in.
+        # In ipykernel 6, start would begin a second coroutine for the queue of requests, beside ours.
         control = kernel.control_thread.io_loop.asyncio_loop
         kernel.control_queue = type(kernel.control_queue)()
         kernel.debugpy_stream.on_recv(kernel.dispatch_debugpy, copy=False)
@@ -253,7 +257,13 @@ def _number(stream) -> int:
 
 
 def _new_debugger(kernel):
-    ours = (kernel.log, kernel.debugpy_stream, kernel._publish_debug_event, kernel.debug_shell_socket, kernel.session)
+    ours = (
+        kernel.log,
+        kernel.debugpy_stream,
+        kernel._publish_debug_event,
+        kernel.debug_shell_socket,
+        kernel.session,
+    )
     if hasattr(kernel, "_kernel_modules"):
         rest = (kernel._kernel_modules, kernel.debug_just_my_code, kernel.filter_internal_frames)
     else:

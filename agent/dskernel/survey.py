@@ -21,7 +21,9 @@ from dskernel import plumbing
 CALM = 1.0  # seconds that the threads of a pool may go on looking for work after the last there was
 POOL = "concurrent.futures.thread"
 QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made again when they are missed
-POOLED = re.compile(r"openblas|libgomp|libomp|libiomp|mkl|libarrow|libtbb|jemalloc")  # libraries with pools that survive
+POOLED = re.compile(
+    r"openblas|libgomp|libomp|libiomp|mkl|libarrow|libtbb|jemalloc"
+)  # libraries with pools that survive
 
 
 class Survey:
@@ -183,7 +185,7 @@ PAUSE_HARD = 2
 
 
 def pause_openmp(libraries: set[str]) -> None:
-    """Ends the threads of GNU's OpenMP, which starts new ones when it needs them; a copy would wait for them."""
+    """Ends the threads of GNU's OpenMP, which starts others on need; a copy would wait for them."""
     for path in libraries:
         if "libgomp" in os.path.basename(path):
             try:

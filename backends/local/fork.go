@@ -161,7 +161,8 @@ func (in *instance) removeFork(ctx context.Context) error {
 	first := in.family.first
 	err := removeBelow(ctx, in.backend.runtime.root, first.id, in.sockets)
 	if in.settled {
-		err = errors.Join(err, removeBelow(ctx, in.backend.base.root, privateName(first.id), filepath.Join(filepath.Base(first.ForksDir()), in.id)))
+		place := filepath.Join(filepath.Base(first.ForksDir()), in.id)
+		err = errors.Join(err, removeBelow(ctx, in.backend.base.root, privateName(first.id), place))
 	}
 	if err != nil {
 		return err

@@ -54,7 +54,9 @@ def test_a_copy_has_the_state_of_its_moment(kernel):
 
 def test_in_and_out_and_magics_are_there(kernel):
     kernel.run("40 + 2")
-    kernel.run("from IPython.core.magic import register_line_magic\n@register_line_magic\ndef twice(s): return s * 2")
+    kernel.run(
+        "from IPython.core.magic import register_line_magic\n@register_line_magic\ndef twice(s): return s * 2"
+    )
     with copied(kernel) as copy:
         r = copy.run("Out[1], In[1], %twice ab")
         assert copy.run("Out[1], In[1]").result == "(42, '40 + 2')"
@@ -65,7 +67,10 @@ def test_in_and_out_and_magics_are_there(kernel):
 
 def test_a_plot_half_built_is_finished_in_each(kernel):
     needs(kernel, "matplotlib")
-    kernel.run("%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.ioff()\nfig, ax = plt.subplots(); plt.close(fig)")
+    kernel.run(
+        "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.ioff()\n"
+        "fig, ax = plt.subplots(); plt.close(fig)"
+    )
     kernel.run("ax.plot([1, 2, 3])")
     with copied(kernel) as copy:
         for k in (copy, kernel, copy):
@@ -76,7 +81,10 @@ def test_a_plot_half_built_is_finished_in_each(kernel):
 
 
 def test_output_goes_to_its_own_client(kernel):
-    kernel.run("import os, sys, logging; h = logging.StreamHandler(sys.stderr); out = sys.stdout; logging.getLogger().addHandler(h)")
+    kernel.run(
+        "import os, sys, logging; h = logging.StreamHandler(sys.stderr)\n"
+        "out = sys.stdout; logging.getLogger().addHandler(h)"
+    )
     with copied(kernel) as copy:
         code = "out.write('a\\n'); os.system('echo b'); print('c'); logging.warning('d'); display('e')"
         for k in (copy, kernel):
@@ -146,8 +154,11 @@ def test_async_cells_are_waited_for_and_queued_ones_run_once(kernel, tmp_path):
 
 
 def test_tasks_go_on_in_both(kernel):
-    kernel.run("import asyncio\nticks = 0\nasync def tick():\n    global ticks\n    while True:\n        await asyncio.sleep(0.01); ticks += 1\n"
-               "task = asyncio.ensure_future(tick())")
+    kernel.run(
+        "import asyncio\nticks = 0\nasync def tick():\n    global ticks\n"
+        "    while True:\n        await asyncio.sleep(0.01); ticks += 1\n"
+        "task = asyncio.ensure_future(tick())"
+    )
     with copied(kernel) as copy:
         for k in (copy, kernel):
             code = "before = ticks\nwhile ticks < before + 3: await asyncio.sleep(0.01)\nticks > before"
@@ -155,8 +166,10 @@ def test_tasks_go_on_in_both(kernel):
 
 
 def test_thread_pools_that_were_used(kernel):
-    kernel.run("from concurrent.futures import ThreadPoolExecutor; import asyncio\npool = ThreadPoolExecutor(2)\n"
-               "list(pool.map(str, range(9)))\nawait asyncio.get_running_loop().run_in_executor(None, str, 1)")
+    kernel.run(
+        "from concurrent.futures import ThreadPoolExecutor; import asyncio\npool = ThreadPoolExecutor(2)\n"
+        "list(pool.map(str, range(9)))\nawait asyncio.get_running_loop().run_in_executor(None, str, 1)"
+    )
     with copied(kernel) as copy:
         for k in (copy, kernel):
             assert k.run("list(pool.map(str, range(3)))").result == "['0', '1', '2']"
@@ -165,7 +178,8 @@ def test_thread_pools_that_were_used(kernel):
 
 def test_openmp_that_was_used(kernel):
     needs(kernel, "sklearn")
-    fit = "from sklearn.cluster import KMeans; import numpy as np\nKMeans(3, n_init=2).fit(np.random.rand(5000, 3)).n_iter_ > 0"
+    fit = "from sklearn.cluster import KMeans; import numpy as np\n"
+    fit += "KMeans(3, n_init=2).fit(np.random.rand(5000, 3)).n_iter_ > 0"
     assert kernel.run(fit).result == "True"
     with copied(kernel) as copy:
         assert copy.run(fit).result == "True"
@@ -174,7 +188,10 @@ def test_openmp_that_was_used(kernel):
 
 
 def test_open_files_have_a_place_of_their_own(kernel):
-    kernel.run("f = open('lines', 'w+'); f.write('one\\ntwo\\n'); f.seek(0); f.readline(); g = open('log', 'a'); g.write('x')")
+    kernel.run(
+        "f = open('lines', 'w+'); f.write('one\\ntwo\\n'); f.seek(0); f.readline()\n"
+        "g = open('log', 'a'); g.write('x')"
+    )
     with copied(kernel) as copy:
         assert copy.run("f.readline()").result == "'two\\n'"
         assert kernel.run("f.readline()").result == "'two\\n'"
@@ -209,8 +226,16 @@ def test_uuids_and_session_keys_differ(kernel):
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
-        ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,), name='worker', daemon=True).start()", "worker"),
-        ("from concurrent.futures import ThreadPoolExecutor as T; import time\np = T(1); p.submit(time.sleep, 5)", "ThreadPool"),
+        (
+            "import threading, time\n"
+            "threading.Thread(target=time.sleep, args=(99,), name='worker', daemon=True).start()",
+            "worker",
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor as T; import time\n"
+            "p = T(1); p.submit(time.sleep, 5)",
+            "ThreadPool",
+        ),
         ("get_ipython().kernel.eventloop = lambda k: None", "interface"),
     ],
 )
@@ -230,8 +255,10 @@ def test_a_socket_that_cannot_be_made_leaves_the_kernel_unharmed(kernel):
 
 
 def test_warnings(kernel):
-    kernel.run("import subprocess, socket, mmap\np = subprocess.Popen(['sleep', '60'])\n"
-               "s = socket.create_server(('127.0.0.1', 0))\nm = mmap.mmap(-1, 4096)")
+    kernel.run(
+        "import subprocess, socket, mmap\np = subprocess.Popen(['sleep', '60'])\n"
+        "s = socket.create_server(('127.0.0.1', 0))\nm = mmap.mmap(-1, 4096)"
+    )
     with Parked(kernel) as parked:
         told = " ".join(parked.warnings)
         assert "sleep" in told
@@ -302,7 +329,10 @@ def test_killed_originals_close_their_ports(kernel):
 
 
 def test_a_copy_ends_when_told_and_runs_nobodys_exits(kernel, tmp_path):
-    kernel.run("import atexit, tempfile\nd = tempfile.TemporaryDirectory()\natexit.register(open, %r, 'w')" % str(tmp_path / "exit"))
+    kernel.run(
+        "import atexit, tempfile\nd = tempfile.TemporaryDirectory()\natexit.register(open, %r, 'w')"
+        % str(tmp_path / "exit")
+    )
     with copied(kernel) as copy:
         folder = kernel.run("d.name").result.strip("'")
         copy.client.shutdown()
@@ -317,7 +347,10 @@ def test_a_copy_ends_when_told_and_runs_nobodys_exits(kernel, tmp_path):
 def test_a_folder_that_moved(kernel, tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
-    kernel.run("import os, sys; os.chdir(%r); sys.path.append(os.getcwd()); os.environ['W'] = os.getcwd()\nf = open('data', 'a+'); f.write('1'); f.flush()" % str(old))
+    kernel.run(
+        "import os, sys; os.chdir(%r); sys.path.append(os.getcwd()); os.environ['W'] = os.getcwd()\n"
+        "f = open('data', 'a+'); f.write('1'); f.flush()" % str(old)
+    )
     new.mkdir()
     (new / "data").write_text("1")
     with copied(kernel, moved=[[str(old), str(new)]], env={"ID": "2"}) as copy:
