@@ -162,7 +162,7 @@ class Keeper(Server):
         return {}
 
     def _adopt(self, message: dict) -> dict:
-        """Takes a process that one of ours forked for one that we started; apart, it does not end with them."""
+        """Takes what one of ours forked for one that we started; apart, it does not end with them."""
         try:
             pid = int(message["pid"])
             found = below(os.getpid())
