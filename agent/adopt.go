@@ -161,11 +161,12 @@ func (in *Instance) endGuests(ctx context.Context, guests map[*process]bool) err
 	if len(guests) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
-	defer cancel()
 	var errs []error
 	for p := range guests {
-		errs = append(errs, p.keeper.endGuest(ctx, p.pid))
+		// Each has its time: the dead may wait a second for the copy that is to reap them.
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience+exitPatience)
+		errs = append(errs, p.keeper.endGuest(ending, p.pid))
+		cancel()
 	}
 	return errors.Join(append(errs, KillMarked(in.place.Mark))...)
 }

@@ -10,7 +10,7 @@ import time
 from bounds import Bounds
 from confine import ruleset
 from pausing import Pause
-from proctree import LINUX, any_child, below, exit_code, session_of, signal_same, strike, wait_any
+from proctree import LINUX, any_child, below, exit_code, session_of, signal_same, state_of, strike, wait_any
 from spawn import Program, SpawnError, failure, spawn
 from wire import BadRequest, Channel, Server, until
 
@@ -229,7 +229,11 @@ class Keeper(Server):
             self.reap()
             left.clear()
             left.update(
-                {p: t for p, t in below(os.getpid()).items() if p == guest.pid or session_of(p) == session}
+                {
+                    p: t
+                    for p, t in below(os.getpid()).items()
+                    if (p == guest.pid or session_of(p) == session) and state_of(p) not in (b"Z", b"X", b"")
+                }
             )
             return not left
 
