@@ -279,11 +279,28 @@ func (in *Instance) Close(ctx context.Context) error {
 	for c := range commands {
 		c.closeAll()
 	}
-	in.finishing.Wait()
+	err = errors.Join(err, in.finished())
 	if watchdog != nil {
 		watchdog.end()
 	}
 	return errors.Join(err, in.limiter.release(), in.files.Close())
+}
+
+// finished waits until nothing is left to clean up; not for good, should a keeper never tell of an end.
+func (in *Instance) finished() error {
+	done := make(chan struct{})
+	go func() {
+		in.finishing.Wait()
+		close(done)
+	}()
+	patience := time.NewTimer(killPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-patience.C:
+		return fmt.Errorf("agent: close: the end of a process was not told within %v", killPatience)
+	}
 }
 
 func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {
