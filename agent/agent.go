@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -18,6 +19,10 @@ type Config struct {
 	Logger     *slog.Logger
 	// NoCgroup makes limits hold without control groups: by the limits of processes and a watchdog.
 	NoCgroup bool
+	// NoForkServer has every kernel started afresh. Else, from the second sandbox on, Python kernels are forks of a process
+	// that has imported Preload and what kernels need.
+	NoForkServer bool
+	Preload      []string // names of modules; those that are missing are left out
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }
@@ -30,6 +35,8 @@ type Agent struct {
 
 	mu         sync.Mutex
 	supervisor *supervisor
+	warm       *warmth // the fork server, nil before it is needed
+	heated     int     // fork servers started
 	closed     bool
 }
 
@@ -66,7 +73,9 @@ func (a *Agent) current() (*supervisor, error) {
 		a.config.Logger.Warn("supervisor died, starting another")
 		a.supervisor.end()
 	}
-	s, err := startSupervisor(a.config.Python.Executable, filepath.Join(a.scripts, "supervisor.py"))
+	s, err := startSupervisor(
+		[]string{a.config.Python.Executable, "-I", "-S", "-B", filepath.Join(a.scripts, "supervisor.py")},
+		map[string]string{"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8"}, func(event) {})
 	if err != nil {
 		a.supervisor = nil
 		return nil, err
@@ -75,21 +84,41 @@ func (a *Agent) current() (*supervisor, error) {
 	return s, nil
 }
 
-// Close ends every process of every instance, and the supervisor, and waits for it, at most 5 s. It is idempotent.
+// Close ends every process of every instance, and the supervisors, and waits for it, at most 5 s. It is idempotent.
 func (a *Agent) Close() error {
 	a.mu.Lock()
 	a.closed = true
-	s := a.supervisor
-	a.supervisor = nil
-	a.mu.Unlock()
-	if s != nil && !s.close() {
-		a.config.Logger.Warn("supervisor did not end by itself and was killed")
+	var ending []*supervisor
+	if a.supervisor != nil {
+		ending = append(ending, a.supervisor)
 	}
+	if a.warm != nil {
+		ending = append(ending, a.warm.supervisor)
+	}
+	a.supervisor, a.warm = nil, nil
+	a.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range ending {
+		wg.Go(func() {
+			if !s.close() {
+				a.config.Logger.Warn("supervisor did not end by itself and was killed")
+			}
+		})
+	}
+	wg.Wait()
 	return nil
 }
 
-// keep asks for a keeper; a supervisor that dies over it is replaced once.
+// keep asks for a keeper, one of the fork server's if that is ready; a supervisor that dies over it is replaced once.
 func (a *Agent) keep(ctx context.Context, name string) (*kept, error) {
+	if w := a.hot(); w != nil {
+		k, err := w.supervisor.keep(ctx, name)
+		if err == nil {
+			k.warm = w
+			return k, nil
+		}
+		a.config.Logger.Warn("fork server gave no keeper", "error", err)
+	}
 	for again := true; ; again = false {
 		s, err := a.current()
 		if err != nil {

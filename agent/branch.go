@@ -157,7 +157,7 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 	if err != nil {
 		return nil, err
 	}
-	k := &kernelProcess{in: in, spec: p.spec, number: number, dir: dir, maxFrame: cfg.MaxFrame}
+	k := &kernelProcess{in: in, spec: p.spec, number: number, dir: dir, maxFrame: cfg.MaxFrame, start: backends.StartFork}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, in.removeKernelDir(number))

@@ -125,43 +125,21 @@ const (
 	MarkVariable = "DS_SANDBOX_MARK"
 )
 
-// environment is what a process of the sandbox gets: little, and nothing of the host program's own but the path, language,
-// terminal, time zone and where certificates are.
+// environment is what a process of the sandbox gets.
 func (in *Instance) environment(python *overlay, extra ...map[string]string) map[string]string {
-	private := func(name string) string { return filepath.Join(in.place.Private, name) }
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = "/usr/local/bin:/usr/bin:/bin"
-	}
-	env := map[string]string{
-		"PATH": python.bin + ":" + filepath.Dir(python.shared) + ":" + path,
-		"HOME": in.place.Home,
-		"LANG": "C.UTF-8",
-		"TERM": "xterm-256color",
-
-		"VIRTUAL_ENV": python.dir,
-		// Caches and settings go beside the workspace, so that this holds only what the code put there.
-		"TMPDIR":             private("tmp"),
-		"IPYTHONDIR":         private("ipython"),
-		"HISTFILE":           private("history"),
-		"MPLCONFIGDIR":       private("matplotlib"),
-		"XDG_CACHE_HOME":     private("cache"),
-		"JUPYTER_CONFIG_DIR": private("jupyter"),
-		"JUPYTER_DATA_DIR":   private("jupyter"),
-		// Debian's debugger warns of frozen modules on standard error.
-		"PYDEVD_DISABLE_FILE_VALIDATION": "1",
-	}
-	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
-		if value := os.Getenv(name); value != "" {
-			env[name] = value
-		}
-	}
-	maps.Copy(env, in.place.Env)
-	for _, e := range extra {
-		maps.Copy(env, e)
-	}
+	env := in.place.environment(python, extra...)
 	env[IDVariable], env[MarkVariable] = in.place.ID, in.place.Mark
 	return env
+}
+
+// SetEnv gives every process that is started from now on further variables. Nothing may be starting meanwhile.
+func (in *Instance) SetEnv(env map[string]string) {
+	all := maps.Clone(in.place.Env)
+	if all == nil {
+		all = make(map[string]string)
+	}
+	maps.Copy(all, env)
+	in.place.Env = all
 }
 
 // currentKeeper is the keeper; it is started when first needed, and never twice: with it everything has ended.

@@ -23,6 +23,8 @@ type keeper struct {
 	wire    *wire
 	confine func() *confinement // what the next start is shut in by; nil for nothing
 
+	warm *warmth // the fork server it is a fork of, if so
+
 	exited <-chan struct{} // closed when the supervisor has seen it exit
 	// lost is closed when nobody can say that any more.
 	lost <-chan struct{}
@@ -61,7 +63,7 @@ func (a *Agent) startKeeper(ctx context.Context, name string, confine func() *co
 		return nil, err
 	}
 	k := &keeper{
-		pid: from.pid, exited: from.exited, lost: from.lost, confine: confine,
+		pid: from.pid, warm: from.warm, exited: from.exited, lost: from.lost, confine: confine,
 		running: make(map[int]*process), early: make(map[int]backends.ExitStatus), apart: make(map[int]*Instance),
 	}
 	k.wire = newWire(from.conn, k.onEvent, k.onEnd)
@@ -128,6 +130,7 @@ type program struct {
 	env  map[string]string // the whole environment
 	dir  string
 	tty  bool // the standard input is a terminal, to be the controlling one
+	fork bool // a Python kernel that is to be a fork of the keeper
 }
 
 // start starts a program with the given standard files, in a session of its own.
@@ -140,7 +143,7 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 	limits := k.limits
 	k.mu.Unlock()
 	r, err := k.wire.ask(ctx, request{
-		Op: "start", Argv: p.argv, Env: p.env, Cwd: p.dir, TTY: p.tty, Limits: limits, Confine: k.confine(),
+		Op: "start", Argv: p.argv, Env: p.env, Cwd: p.dir, TTY: p.tty, Fork: p.fork, Limits: limits, Confine: k.confine(),
 	}, k.abandon, files)
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -35,6 +35,7 @@ type kernelProcess struct {
 	output   *tail
 	tree     tree // measures it
 	maxFrame int64
+	start    backends.StartKind
 }
 
 var _ backends.KernelProcess = (*kernelProcess)(nil)
@@ -104,7 +105,12 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	}
 	defer func() { _ = write.Close() }()
 	k.output = output
-	k.process, err = keeper.start(ctx, program{argv: argv, env: env, dir: cwd}, null, write, write)
+	k.start = backends.StartCold
+	fork := in.forkable(keeper, argv, env)
+	if fork {
+		k.start = backends.StartFork
+	}
+	k.process, err = keeper.start(ctx, program{argv: argv, env: env, dir: cwd, fork: fork}, null, write, write)
 	if err == nil {
 		k.tree.pid, k.tree.spare = k.pid, func() []int { return k.keeper.others(in) }
 		err = in.adopt(k) // or the keeper has ended it with the instance
@@ -154,6 +160,9 @@ func (in *Instance) explain(spec *messaging.KernelSpec, err error) error {
 // ID is the kernel's number in its instance.
 func (k *kernelProcess) ID() string { return k.number }
 
+// StartKind is how the kernel came to be.
+func (k *kernelProcess) StartKind() backends.StartKind { return k.start }
+
 // Spec is the kernel's recipe.
 func (k *kernelProcess) Spec() messaging.KernelSpec { return *k.spec }
 
@@ -180,6 +189,7 @@ func (k *kernelProcess) Diagnose(ctx context.Context) string {
 func (k *kernelProcess) Connect(ctx context.Context) (messaging.Transport, error) {
 	t, err := k.connect(ctx)
 	if err == nil {
+		k.in.agent.heat()
 		return t, nil
 	}
 	start := &backends.StartError{Kernel: k.spec.Name, Stage: "connect", Err: err, Diagnosis: k.Diagnose(ctx)}

@@ -20,6 +20,7 @@ type overlay struct {
 	bin    string
 	python string // its interpreter
 	shared string // the interpreter it stands over
+	site   string // where pip installs to
 }
 
 // pipScript runs pip with the interpreter beside it.
@@ -31,6 +32,7 @@ func makeOverlay(dir string, python *Python) (*overlay, error) {
 	site := filepath.Join(dir, "lib", "python"+minor, "site-packages")
 	o := &overlay{
 		dir: dir, bin: filepath.Join(dir, "bin"), python: filepath.Join(dir, "bin", "python"), shared: python.Executable,
+		site: site,
 	}
 	for _, d := range []string{site, o.bin} {
 		if err := os.MkdirAll(d, 0o700); err != nil {

@@ -30,36 +30,44 @@ type kept struct {
 	pid    int
 	exited <-chan struct{} // closed when the keeper has exited, as its supervisor says
 	lost   <-chan struct{} // closed when the supervisor can't tell any more
+	warm   *warmth         // the fork server it is of, nil for another's
 }
 
-// startSupervisor starts the process. Its own output goes nowhere: it has nothing to say but on its socket.
-func startSupervisor(python, script string) (*supervisor, error) {
+// startSupervisor starts the process. Its own output goes nowhere: it has nothing to say but on its socket. onEvent hears of
+// events that are not about keepers.
+func startSupervisor(argv []string, env map[string]string, onEvent func(event)) (*supervisor, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = theirs.Close() }()
-	cmd := exec.Command(python, "-I", "-S", "-B", script)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.ExtraFiles = []*os.File{theirs} // descriptor 3
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
+	cmd.Env = make([]string, 0, len(env))
+	for name, value := range env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		_ = ours.Close()
-		return nil, fmt.Errorf("start supervisor with %s: %w", python, err)
+		return nil, fmt.Errorf("start supervisor with %s: %w", argv[0], err)
 	}
 	s := &supervisor{cmd: cmd, exited: make(chan struct{}), keepers: make(map[int]chan struct{}), early: make(map[int]bool)}
 	go func() {
 		defer close(s.exited)
 		_ = cmd.Wait() // how it ended matters to nobody
 	}()
-	s.wire = newWire(ours, s.onEvent, func() {})
+	s.wire = newWire(ours, func(e event) {
+		if e.Event == "keeper_exit" {
+			s.keeperExited(e)
+		} else {
+			onEvent(e)
+		}
+	}, func() {})
 	return s, nil
 }
 
-func (s *supervisor) onEvent(e event) {
-	if e.Event != "keeper_exit" {
-		return
-	}
+func (s *supervisor) keeperExited(e event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if exited, ok := s.keepers[e.PID]; ok {

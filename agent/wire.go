@@ -51,7 +51,8 @@ type request struct {
 	PID    int               `json:"pid,omitempty"`
 	Signal string            `json:"signal,omitempty"`
 	Group  bool              `json:"group,omitempty"`
-	TTY    bool              `json:"tty,omitempty"` // of start: the standard input is a terminal, to be the controlling one
+	TTY    bool              `json:"tty,omitempty"`  // of start: the standard input is a terminal, to be the controlling one
+	Fork   bool              `json:"fork,omitempty"` // of start: go on as a Python kernel instead of executing
 	// Confine shuts in what start starts.
 	Confine *confinement   `json:"confine,omitempty"`
 	Limits  *programLimits `json:"limits,omitempty"`
@@ -76,10 +77,14 @@ type response struct {
 
 // event is what happened by itself.
 type event struct {
-	Event  string `json:"event"` // "exit" or "keeper_exit"
+	Event  string `json:"event"` // "exit", "keeper_exit" or "warm"
 	PID    int    `json:"pid"`
 	Code   int    `json:"code"`
 	Signal string `json:"signal"`
+
+	Missing map[string]string `json:"missing"` // of warm: reasons by module
+	Seconds float64           `json:"seconds"` // of warm
+	Error   string            `json:"error"`   // of warm
 }
 
 // socketPair returns our end, and the other as a file to give away. The caller closes both.

@@ -30,6 +30,7 @@ func openBackend(ctx context.Context, config *Config) (backends.Backend, Choice,
 	backend, err := local.Open(ctx, local.Config{
 		Python: python, BaseDir: config.WorkspaceBaseDir, RuntimeDir: config.RuntimeDir, Logger: config.Logger,
 		NoCgroup: config.NoCgroup, Trace: config.Trace,
+		NoForkServer: config.NoForkServer, Preload: splitModules(config.Preload),
 	})
 	if err != nil {
 		return nil, Choice{}, err

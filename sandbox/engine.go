@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -22,6 +23,9 @@ type Engine struct {
 	settings []Setting
 	backend  backends.Backend
 	choice   Choice
+
+	spares *spares
+	starts starts
 
 	stopSampling context.CancelFunc
 	sampling     sync.WaitGroup
@@ -65,6 +69,7 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 		config: config, settings: settings, backend: backend, choice: choice,
 		sandboxes: make(map[string]*Sandbox),
 	}
+	e.spares = e.newSpares()
 	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stopSampling = stop
 	e.sampling.Go(func() { e.sample(sampling) })
@@ -111,21 +116,47 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if o.ID == "" {
-		o.ID = strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
-	}
 	if e.isClosed() {
 		return nil, fmt.Errorf("sandbox: create: %w", ErrClosed)
 	}
-	s, err := newSandbox(ctx, e, o)
+	begun := time.Now()
+	defer e.spares.begin()()
+	s, err := e.claimOrMake(ctx, &o)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create: %w", err)
 	}
 	if err := e.enlist(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", err), s.Kill(context.WithoutCancel(ctx)))
 	}
+	if s.start.Kind != "" {
+		s.start.Time = time.Since(begun)
+		e.starts.add(s.start)
+	}
 	return s, nil
 }
+
+// claimOrMake takes a spare if there is one that fits, else it makes a sandbox.
+func (e *Engine) claimOrMake(ctx context.Context, o *Options) (*Sandbox, error) {
+	if err := checkEnv(o.Env); err != nil {
+		return nil, err
+	}
+	if e.spares.fits(o) {
+		for s := e.spares.take(); s != nil; s = e.spares.take() {
+			if s.claim(ctx, o) {
+				s.start.Kind = backends.StartSpare
+				return s, nil
+			}
+			e.spares.drop(s)
+		}
+	}
+	made := *o
+	if made.ID == "" {
+		made.ID = newID()
+	}
+	return newSandbox(ctx, e, made)
+}
+
+func newID() string { return strings.ReplaceAll(uuid.NewString(), "-", "")[:20] }
 
 // enlist makes a new sandbox known. Error: ErrClosed.
 func (e *Engine) enlist(s *Sandbox) error {
@@ -222,6 +253,7 @@ func (e *Engine) Close(ctx context.Context) error {
 	if already {
 		return nil
 	}
+	e.spares.close()
 	e.stopSampling()
 	e.sampling.Wait()
 	var wg sync.WaitGroup

@@ -29,7 +29,8 @@ type Sandbox struct {
 	link     string        // what the workspace is a link to
 	roots    []string      // into which its links may lead
 	limits   backends.Limits
-	origin   *ForkInfo           // nil for one that was created
+	origin   *ForkInfo // nil for one that was created
+	start    Start
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
@@ -88,6 +89,7 @@ type Info struct {
 	// WorkspacePath is what the workspace is a link to; see Options.
 	WorkspacePath string   `json:"workspace_path,omitempty"`
 	AllowedRoots  []string `json:"allowed_roots,omitempty"`
+	Start         Start    `json:"start"`
 	// Fork says what the sandbox is a fork of; nil when it was created.
 	Fork *ForkInfo `json:"fork,omitempty"`
 }
@@ -132,10 +134,12 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	if !opts.Lazy {
-		if _, err := s.defaultContext(ctx, opts.Language); err != nil {
+		c, err := s.defaultContext(ctx, opts.Language)
+		if err != nil {
 			err = s.reason(err)
 			return nil, errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
 		}
+		s.start.Kind = c.startKind()
 	}
 	s.SetTimeToLive(ttl)
 	return s, nil
@@ -152,7 +156,7 @@ func (s *Sandbox) Info() Info {
 	info := Info{
 		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(),
 		StartedAt: s.started, Paused: paused, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
-		Limits: s.limits, Enforcement: s.instance.Enforcement(), Fork: s.origin,
+		Limits: s.limits, Enforcement: s.instance.Enforcement(), Start: s.start, Fork: s.origin,
 	}
 	if !paused {
 		info.ExpiresAt = s.expires

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -59,7 +60,60 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "StartTimeout", &c.StartTimeout, DefaultStartTimeout, ParseDuration, "DS_SANDBOX_START_TIMEOUT")
 	resolve(&r, "MaxFrame", &c.MaxFrame, DefaultMaxFrame, readSize, "DS_SANDBOX_MAX_FRAME")
 	resolve(&r, "JournalBytes", &c.JournalBytes, DefaultJournalBytes, readSize, "DS_SANDBOX_JOURNAL_BYTES")
+	resolveSwitch(&r, "NoForkServer", &c.NoForkServer, "DS_SANDBOX_NO_FORK_SERVER")
+	resolve(&r, "Preload", &c.Preload, DefaultPreload, readModules, "DS_SANDBOX_PRELOAD")
+	resolveCount(&r, "MinSpares", &c.MinSpares, 0, "DS_SANDBOX_MIN_SPARES")
+	resolveCount(&r, "MaxSpares", &c.MaxSpares, max(DefaultMaxSpares, c.MinSpares), "DS_SANDBOX_MAX_SPARES")
 	return c, r.settings, errors.Join(r.errs...)
+}
+
+// resolveCount is resolve of a number that may be NoSpares.
+func resolveCount(r *resolution, name string, field *int, fallback int, variable string) {
+	setting := Setting{Name: name, Source: "config"}
+	if *field == 0 {
+		*field, setting.Source = fallback, "default"
+		if text := strings.TrimSpace(os.Getenv(variable)); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				r.errs = append(r.errs, fmt.Errorf("%s: %q is no number", variable, text))
+				return
+			}
+			*field, setting.Source = n, "environment "+variable
+		}
+	}
+	if *field < NoSpares || *field > maxSpares {
+		r.errs = append(r.errs, fmt.Errorf("%s: %d: use 0 to %d, or %d for none", name, *field, maxSpares, NoSpares))
+	}
+	setting.Value = strconv.Itoa(*field)
+	r.settings = append(r.settings, setting)
+}
+
+// moduleName is what an import statement takes.
+var moduleName = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
+
+// noModules as Config.Preload is none.
+const noModules = "none"
+
+func readModules(text string) (string, error) {
+	for _, name := range splitModules(text) {
+		if !moduleName.MatchString(name) {
+			return "", fmt.Errorf("%q is no name of a module: use names separated by commas, or none", name)
+		}
+	}
+	return text, nil
+}
+
+func splitModules(text string) []string {
+	if text == noModules {
+		return nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // known are a name of the Python original and the same for one program.

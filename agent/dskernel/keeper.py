@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 import time
 
 from bounds import Bounds
@@ -90,6 +91,7 @@ class Keeper(Server):
         try:
             program = Program(message["argv"], message["env"], message["cwd"], message.get("tty") is True)
             program.bounds = Bounds(message.get("limits"))
+            program.fork = message.get("fork") is True and "born" in sys.modules
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise BadRequest("argv, env, cwd, limits: %r" % e) from e
         if len(fds) != 3:

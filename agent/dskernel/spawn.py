@@ -37,6 +37,7 @@ class Program:
 
     bounds = Bounds(None)  # limits
     confinement = -1  # a ruleset's descriptor, see confine.py; it stays its owner's
+    fork = False  # it is a Python kernel, to go on from where this process is: see born.py
 
     def __init__(self, argv: list[str], env: dict[str, str], cwd: str, tty: bool = False) -> None:
         # Encoded by us: the interpreter would use the locale's encoding, and the wire is UTF-8.
@@ -118,6 +119,8 @@ def _execute(program: Program, fds: list[int], report: int, parent: int) -> None
             stage, what = "confine", b""
             enter(program.confinement)
         stage, what = "exec", program.argv[0]
+        if program.fork:
+            _go_on(program, report)
         _exec_first(program)
     except OSError as e:
         _report(report, stage, e.errno or errno.EIO, what)
@@ -125,6 +128,15 @@ def _execute(program: Program, fds: list[int], report: int, parent: int) -> None
         _report(report, stage, errno.EINVAL, ascii(e).encode())
     finally:
         os._exit(LEFT)
+
+
+def _go_on(program: Program, report: int) -> None:
+    from born import become
+
+    os.close(report)
+    if program.confinement >= 0:
+        os.close(program.confinement)
+    become(program.argv, program.env)
 
 
 def _exec_first(program: Program) -> None:

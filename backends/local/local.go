@@ -23,6 +23,9 @@ type Config struct {
 	RuntimeDir string        // of sockets; ds-sandbox in XDG_RUNTIME_DIR, else ds-sandbox-UID in /tmp
 	Logger     *slog.Logger  // nil discards
 	NoCgroup   bool          // limits hold without control groups: by the limits of processes and a watchdog
+	// NoForkServer has every kernel started afresh; else the fork server imports the modules of Preload, see agent.Config.
+	NoForkServer bool
+	Preload      []string
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }
@@ -71,6 +74,7 @@ func Open(ctx context.Context, config Config) (*Backend, error) {
 	}
 	a, err := agent.New(agent.Config{
 		Python: config.Python, RuntimeDir: runtime.dir, Logger: config.Logger, NoCgroup: config.NoCgroup, Trace: config.Trace,
+		NoForkServer: config.NoForkServer, Preload: config.Preload,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("local: %w", err), runtime.close(), base.close())
@@ -82,6 +86,9 @@ func Open(ctx context.Context, config Config) (*Backend, error) {
 	b.sweep(ctx)
 	return b, nil
 }
+
+// Warm waits for the fork server, as agent.Agent's does.
+func (b *Backend) Warm(ctx context.Context) error { return b.agent.Warm(ctx) }
 
 // sweep starts the sweep and waits for it a little.
 func (b *Backend) sweep(ctx context.Context) {

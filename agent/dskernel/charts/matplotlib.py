@@ -12,12 +12,10 @@ from dskernel.guard import quietly
 
 
 def connect(shell) -> None:
-    """Lets pyplot's inline backend know the shell, if pyplot was imported before there was one."""
-    if "matplotlib_inline.backend_inline" in sys.modules:
-        from matplotlib_inline.backend_inline import configure_inline_support
-
-        pyplot = sys.modules["matplotlib.pyplot"]
-        configure_inline_support(shell, pyplot.get_backend())
+    """Lets pyplot's inline backend know the shell, if it was imported before there was one."""
+    inline = sys.modules.get("matplotlib_inline.backend_inline")
+    if inline is not None:
+        inline._enable_matplotlib_integration()
 
 
 def png(figure):

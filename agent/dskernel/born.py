@@ -1,0 +1,149 @@
+"""Makes a fork of a keeper of the fork server what ``python launch.py`` would have become.
+
+What a fresh interpreter has of its own, and a fork shares with its siblings, is made anew: random numbers, keys,
+the environment and what was read from it, the interpreter's places, signals.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import importlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import NoReturn
+
+from proctree import PR_SET_DUMPABLE, PR_SET_NAME, prctl
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+_before: dict[str, str] = {}  # where the fork server found things
+
+
+def note() -> None:
+    """Notes, in the fork server, what a fork may find elsewhere."""
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        _before["matplotlibrc"] = matplotlib.matplotlib_fname()
+
+
+def become(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
+    """Runs the kernel of a command line, ``PYTHON launch.py OPTION...``, and ends this process as Python would."""
+    code = 1
+    try:
+        _process(argv, env)
+        _interpreter(os.fsdecode(argv[0]))
+        _libraries()
+        launch = _forget()
+        launch()
+        code = 0
+    except SystemExit as e:
+        code = _code(e)
+    except BaseException:
+        traceback.print_exc()
+    _finish(code)
+
+
+def _process(argv: list[bytes], env: dict[bytes, bytes]) -> None:
+    prctl(PR_SET_DUMPABLE, 1)
+    prctl(PR_SET_NAME, ctypes.c_char_p(os.path.basename(argv[0])))
+    # As Python sets them when it starts; all are at their defaults now.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    os.environb.clear()
+    os.environb.update(env)
+    time.tzset()
+    sys.argv[:] = [os.fsdecode(a) for a in argv[1:]]
+    sys.orig_argv[:] = [os.fsdecode(a) for a in argv]
+
+
+def _interpreter(python: str) -> None:
+    """Moves the interpreter to the environment of the sandbox, which shows the same packages."""
+    old, new = sys.prefix, os.path.dirname(os.path.dirname(python))
+    sys.prefix = sys.exec_prefix = new
+    sys.executable = python
+
+    def moved(path: str) -> str:
+        return new + path[len(old) :] if path == old or path.startswith(old + os.sep) else path
+
+    sys.path[:] = map(moved, sys.path)
+    sys.path_importer_cache.clear()
+    site = sys.modules.get("site")
+    if site is not None:
+        site.PREFIXES[:] = map(moved, site.PREFIXES)
+    sysconfig = sys.modules.get("sysconfig")
+    if sysconfig is not None:
+        for name in ("_PREFIX", "_EXEC_PREFIX"):
+            setattr(sysconfig, name, new)
+        sysconfig._CONFIG_VARS = None
+        sysconfig._CONFIG_VARS_INITIALIZED = False
+    importlib.invalidate_caches()
+
+
+def _libraries() -> None:
+    """Makes libraries forget what they drew or read in the fork server."""
+    random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = tempfile._name_sequence = None
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None:
+        processes.current_process().authkey = os.urandom(32)
+    uuid = sys.modules.get("uuid")
+    if uuid is not None:
+        uuid._last_timestamp = None
+    matplotlib = sys.modules.get("matplotlib")
+    if matplotlib is not None:
+        _matplotlib(matplotlib)
+
+
+def _matplotlib(matplotlib) -> None:
+    for name in ("get_configdir", "get_cachedir", "_get_config_or_cache_dir"):
+        clear = getattr(getattr(matplotlib, name, None), "cache_clear", None)
+        if clear is not None:
+            clear()
+    place = matplotlib.matplotlib_fname()
+    if place != _before.get("matplotlibrc"):
+        settings = matplotlib.rc_params_from_file(place)
+        dict.update(matplotlib.rcParamsDefault, settings)
+        dict.update(matplotlib.rcParams, settings)
+    # Which backend it is, an import would have learnt from the environment, where ipykernel puts its own.
+    backend = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    matplotlib.rcParams["backend"] = backend
+
+
+def _forget():
+    """Takes the modules of ours off that are no part of ``dskernel``; returns how to run a kernel."""
+    from dskernel.kernelapp import launch
+
+    for name, module in list(sys.modules.items()):
+        if os.path.dirname(getattr(module, "__file__", None) or "") == HERE and "." not in name:
+            if name not in ("dskernel", "__main__"):
+                del sys.modules[name]
+    gc.enable()
+    return launch
+
+
+def _code(e: SystemExit) -> int:
+    if e.code is None or isinstance(e.code, int):
+        return (e.code or 0) & 0xFF
+    print(e.code, file=sys.stderr)
+    return 1
+
+
+def _finish(code: int) -> NoReturn:
+    for step in (threading._shutdown, atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
+        try:
+            step()
+        except BaseException:
+            pass
+    os._exit(code)

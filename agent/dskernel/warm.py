@@ -1,0 +1,105 @@
+"""The fork server: ``python warm.py [MODULE ...]``, a supervisor that has imported what kernels need.
+
+Its keepers are forks of it, and start Python kernels as forks of themselves, see born.py: with the libraries in
+memory that are shared, and in a fraction of the time. It has no thread, no event loop and no zmq context, and
+runs no user's code. Its first message is ``{"event": "warm", "missing": {MODULE: REASON}, "seconds"}``, or an
+``error`` in place of these.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CONTROL_FD = 3
+
+# What a kernel would import while it starts, and with its first run, figure and table.
+KERNEL = (
+    "dskernel.kernelapp",
+    "dskernel.branch",
+    "dskernel.plain",
+    "dskernel.values",
+    "dskernel.tables",
+    "IPython.core.async_helpers",
+    "IPython.core.completer",
+    "IPython.core.pylabtools",
+    "IPython.core.ultratb",
+    "IPython.paths",
+    "ipykernel.comm.manager",
+    "ipykernel.datapub",
+    "ipykernel.heartbeat",
+    "ipykernel.pickleutil",
+    "ipykernel.serialize",
+    "ipykernel.shellchannel",
+    "ipykernel.subshell_manager",
+    "jupyter_client.connect",
+    "zmq.utils.garbage",
+)
+FIGURES = ("dskernel.charts.matplotlib", "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline")
+
+
+def preload(wanted: list[str]) -> dict[str, str]:
+    """Imports modules, and returns why some could not be."""
+    import launch
+
+    sys.path[:] = [p for p in sys.path if p and os.path.abspath(p) != HERE]
+    launch.load_package()
+    importlib.import_module("dskernel.kernelapp")  # what fails here makes us useless
+    missing = {}
+    for name in wanted:
+        try:
+            importlib.import_module(name)
+        except BaseException as e:  # whatever a module does as it is imported
+            missing[name] = "%s: %s" % (type(e).__name__, e)
+    for name in KERNEL + (FIGURES if "matplotlib.pyplot" in sys.modules else ()):
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue  # of another version of ipykernel or IPython
+    return missing
+
+
+def threads() -> list[str]:
+    """Returns the names of our threads besides the main one; pools of native libraries end with the first fork."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        if int(task) != os.getpid():
+            with open("/proc/self/task/%s/comm" % task) as f:
+                found.append(f.read().strip())
+    return found
+
+
+def main() -> None:
+    """Imports, tells of it, and serves."""
+    began = time.monotonic()
+    sys.path.append(HERE)
+    import born
+    import supervisor
+
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    said: dict = {"event": "warm"}
+    try:
+        said["missing"] = preload(sys.argv[1:])
+        born.note()
+        left = threads()
+        if left:
+            said["error"] = "threads that can't be forked: " + ", ".join(left[:5])
+    except BaseException as e:
+        said["error"] = "%s: %s" % (type(e).__name__, e)
+    sys.dont_write_bytecode = writes
+    said["seconds"] = time.monotonic() - began
+    os.write(CONTROL_FD, json.dumps(said).encode() + b"\n")
+    if "error" not in said:
+        supervisor.main()
+
+
+if __name__ == "__main__":
+    main()

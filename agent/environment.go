@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+)
+
+// environment is what a process of a sandbox gets: little, and nothing of the host program's own but the path, language,
+// terminal, time zone and where certificates are.
+func (p *Place) environment(python *overlay, extra ...map[string]string) map[string]string {
+	private := func(name string) string { return filepath.Join(p.Private, name) }
+	path := os.Getenv("PATH")
+	if path == "" {
+		path = "/usr/local/bin:/usr/bin:/bin"
+	}
+	env := map[string]string{
+		"PATH": python.bin + ":" + filepath.Dir(python.shared) + ":" + path,
+		"HOME": p.Home,
+		"LANG": "C.UTF-8",
+		"TERM": "xterm-256color",
+
+		"VIRTUAL_ENV": python.dir,
+		// Caches and settings go beside the workspace, so that this holds only what the code put there.
+		"TMPDIR":             private("tmp"),
+		"IPYTHONDIR":         private("ipython"),
+		"HISTFILE":           private("history"),
+		"MPLCONFIGDIR":       private("matplotlib"),
+		"XDG_CACHE_HOME":     private("cache"),
+		"JUPYTER_CONFIG_DIR": private("jupyter"),
+		"JUPYTER_DATA_DIR":   private("jupyter"),
+		// Debian's debugger warns of frozen modules on standard error.
+		"PYDEVD_DISABLE_FILE_VALIDATION": "1",
+	}
+	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		if value := os.Getenv(name); value != "" {
+			env[name] = value
+		}
+	}
+	maps.Copy(env, p.Env)
+	for _, e := range extra {
+		maps.Copy(env, e)
+	}
+	return env
+}

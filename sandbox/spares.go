@@ -1,0 +1,245 @@
+package sandbox
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
+	"github.com/ds-sandbox/ds-sandbox/messaging"
+)
+
+// maxSpares bounds Config.MaxSpares.
+const maxSpares = 1000
+
+// demandWindow is how long a sandbox that was asked for counts as demand.
+const demandWindow = time.Minute
+
+// spares are sandboxes with a ready Python interpreter that nobody has asked for yet. One is given away at most once: its
+// code is its owner's alone.
+type spares struct {
+	engine *Engine
+	wake   chan struct{} // of capacity one: something has changed
+	stop   context.CancelFunc
+	done   chan struct{}
+
+	mu       sync.Mutex
+	ready    []*Sandbox
+	asked    []time.Time // of late, oldest first
+	starting int         // Creates under way, which come first
+	closed   bool
+}
+
+func (e *Engine) newSpares() *spares {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &spares{engine: e, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	go p.grow(ctx)
+	return p
+}
+
+func (p *spares) depth() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.ready)
+}
+
+func (p *spares) nudge() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wanted is how many there should be; mu is held.
+func (p *spares) wanted() int {
+	config := &p.engine.config
+	for len(p.asked) > 0 && time.Since(p.asked[0]) > demandWindow {
+		p.asked = p.asked[1:]
+	}
+	return max(min(max(len(p.asked), config.MinSpares), config.MaxSpares), 0)
+}
+
+// begin notes that somebody creates a sandbox; the returned function, that it is there.
+func (p *spares) begin() (end func()) {
+	p.mu.Lock()
+	p.starting++
+	if p.asked = append(p.asked, time.Now()); len(p.asked) > maxSpares {
+		p.asked = p.asked[1:]
+	}
+	p.mu.Unlock()
+	return func() {
+		p.mu.Lock()
+		p.starting--
+		p.mu.Unlock()
+		p.nudge()
+	}
+}
+
+// take is a spare whose interpreter lives; nil when there is none.
+func (p *spares) take() *Sandbox {
+	for {
+		p.mu.Lock()
+		if len(p.ready) == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		s := p.ready[0]
+		p.ready = p.ready[1:]
+		p.mu.Unlock()
+		if state := s.knownDefault("python").State(); state == kernel.Idle {
+			return s
+		}
+		p.drop(s)
+	}
+}
+
+func (p *spares) drop(s *Sandbox) {
+	if err := s.Kill(context.Background()); err != nil {
+		p.engine.config.Logger.Warn("kill spare", "sandbox", s.id, "error", err)
+	}
+}
+
+// grow makes spares while nobody else starts anything, one at a time, and ends those that are no longer wanted.
+func (p *spares) grow(ctx context.Context) {
+	defer close(p.done)
+	shrink := time.NewTicker(demandWindow)
+	defer shrink.Stop()
+	for {
+		select {
+		case <-p.wake:
+		case <-shrink.C:
+		case <-ctx.Done():
+			return
+		}
+		for ctx.Err() == nil && p.balance(ctx) {
+		}
+	}
+}
+
+// balance makes or ends one; it reports whether there is more to do.
+func (p *spares) balance(ctx context.Context) bool {
+	p.mu.Lock()
+	wanted := p.wanted()
+	var extra *Sandbox
+	if len(p.ready) > wanted {
+		extra, p.ready = p.ready[0], p.ready[1:]
+	}
+	missing := len(p.ready) < wanted && p.starting == 0
+	p.mu.Unlock()
+	switch {
+	case extra != nil:
+		p.drop(extra)
+		return true
+	case !missing:
+		return false
+	}
+	// A fork costs a tenth of a cold start; who has a fork server waits for it.
+	if err := p.engine.Warm(ctx); ctx.Err() != nil {
+		return false
+	} else if err != nil {
+		p.engine.config.Logger.Debug("spares start afresh", "reason", err)
+	}
+	s, err := newSandbox(ctx, p.engine, Options{ID: newID(), TimeToLive: NoTimeout, CullAfter: NoTimeout})
+	if err != nil {
+		if ctx.Err() == nil {
+			p.engine.config.Logger.Warn("make spare", "error", err)
+		}
+		return false
+	}
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.ready = append(p.ready, s)
+	}
+	p.mu.Unlock()
+	if closed {
+		p.drop(s)
+	}
+	return !closed
+}
+
+// close ends all spares and waits for it.
+func (p *spares) close() {
+	p.stop()
+	p.mu.Lock()
+	p.closed = true
+	ready := p.ready
+	p.ready = nil
+	p.mu.Unlock()
+	<-p.done
+	var wg sync.WaitGroup
+	for _, s := range ready {
+		wg.Go(func() { p.drop(s) })
+	}
+	wg.Wait()
+}
+
+// fits reports whether a spare can be what the options ask for.
+func (p *spares) fits(o *Options) bool {
+	c := &p.engine.config
+	return o.ID == "" && !o.Lazy && normalLanguage(o.Language) == "python" && o.WorkspacePath == "" && len(o.AllowedRoots) == 0 &&
+		(o.Isolation == "" || o.Isolation == p.engine.choice.Isolation) && withDefaultLimits(o.Limits, c.DefaultLimits) == c.DefaultLimits &&
+		o.TimeToLive >= 0 && o.CullAfter >= 0 && !special(o.Env)
+}
+
+// readByLibraries are variables that a ready interpreter has read, besides those of backends.ReadAtStart.
+var readByLibraries = map[string]bool{"MPLBACKEND": true, "MPLCONFIGDIR": true, "MATPLOTLIBRC": true, "TZ": true, "HOME": true, "IPYTHONDIR": true}
+
+func special(env map[string]string) bool {
+	for name := range env {
+		if backends.ReadAtStart(name) || readByLibraries[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// claim makes a spare what the options ask for. It reports false for one that died over it.
+func (s *Sandbox) claim(ctx context.Context, o *Options) bool {
+	c := s.knownDefault("python")
+	if len(o.Env) > 0 {
+		setter, ok := s.instance.(backends.EnvSetter)
+		if !ok || c.setEnv(ctx, o.Env) != nil {
+			return false
+		}
+		setter.SetEnv(o.Env)
+	}
+	s.mu.Lock()
+	s.metadata, s.started, s.cull = maps.Clone(o.Metadata), time.Now(), cmp.Or(o.CullAfter, s.engine.config.CullAfter)
+	s.mu.Unlock()
+	c.mu.Lock()
+	c.idler.after = s.cull
+	c.mu.Unlock()
+	c.idle()
+	s.SetTimeToLive(cmp.Or(o.TimeToLive, s.engine.config.DefaultTimeToLive))
+	return true
+}
+
+// setEnv sets variables of an interpreter that nobody uses yet.
+func (c *Context) setEnv(ctx context.Context, env map[string]string) error {
+	text, err := json.Marshal(env)
+	if err != nil {
+		return err
+	}
+	quoted, err := json.Marshal(string(text)) // a JSON string of JSON is a Python string
+	if err != nil {
+		return err
+	}
+	e, err := c.current().Conn().Execute(ctx, &messaging.ExecuteRequest{
+		Code: fmt.Sprintf("__import__('os').environ.update(__import__('json').loads(%s))", quoted), Silent: true,
+	}, nil)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	reply, err := e.Wait(ctx)
+	if err == nil && reply.Status != messaging.StatusOK {
+		err = fmt.Errorf("set environment: %s", reply.EValue)
+	}
+	return err
+}
