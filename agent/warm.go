@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,7 +65,8 @@ func (a *Agent) startWarm() (*warmth, error) {
 		return nil, err
 	}
 	place := Place{Home: dir, Private: dir}
-	w := &warmth{env: place.environment(env), told: make(chan struct{})}
+	blank := strings.Repeat("-", 64) // born.py writes each fork's own in their place
+	w := &warmth{env: place.environment(env, map[string]string{IDVariable: blank, MarkVariable: blank}), told: make(chan struct{})}
 	argv := append([]string{env.python, filepath.Join(a.scripts, "warm.py")}, a.config.Preload...)
 	w.supervisor, err = startSupervisor(argv, w.env, func(e event) { a.warmed(w, e) })
 	if err != nil {

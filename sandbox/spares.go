@@ -121,8 +121,32 @@ func (p *spares) grow(ctx context.Context) {
 	}
 }
 
+// calm is how long nobody may have asked for a sandbox before one is made in advance: what was asked for comes first.
+const calm = 50 * time.Millisecond
+
+// settle waits until it is calm.
+func (p *spares) settle(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		var left time.Duration
+		if n := len(p.asked); n > 0 {
+			left = calm - time.Since(p.asked[n-1])
+		}
+		p.mu.Unlock()
+		if left <= 0 {
+			return
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // balance makes or ends one; it reports whether there is more to do.
 func (p *spares) balance(ctx context.Context) bool {
+	p.settle(ctx)
 	p.mu.Lock()
 	wanted := p.wanted()
 	var extra *Sandbox
@@ -149,6 +173,11 @@ func (p *spares) balance(ctx context.Context) bool {
 		if ctx.Err() == nil {
 			p.engine.config.Logger.Warn("make spare", "error", err)
 		}
+		return false
+	}
+	// The first run of a fork takes twice the time: it gets pages of its own.
+	if err := s.knownDefault("python").quietly(ctx, "pass"); err != nil {
+		p.drop(s)
 		return false
 	}
 	p.mu.Lock()
@@ -220,7 +249,7 @@ func (s *Sandbox) claim(ctx context.Context, o *Options) bool {
 	return true
 }
 
-// setEnv sets variables of an interpreter that nobody uses yet.
+// setEnv sets variables of an interpreter.
 func (c *Context) setEnv(ctx context.Context, env map[string]string) error {
 	text, err := json.Marshal(env)
 	if err != nil {
@@ -230,16 +259,19 @@ func (c *Context) setEnv(ctx context.Context, env map[string]string) error {
 	if err != nil {
 		return err
 	}
-	e, err := c.current().Conn().Execute(ctx, &messaging.ExecuteRequest{
-		Code: fmt.Sprintf("__import__('os').environ.update(__import__('json').loads(%s))", quoted), Silent: true,
-	}, nil)
+	return c.quietly(ctx, fmt.Sprintf("__import__('os').environ.update(__import__('json').loads(%s))", quoted))
+}
+
+// quietly runs code of ours in an interpreter that nobody uses yet.
+func (c *Context) quietly(ctx context.Context, code string) error {
+	e, err := c.current().Conn().Execute(ctx, &messaging.ExecuteRequest{Code: code, Silent: true}, nil)
 	if err != nil {
 		return err
 	}
-	defer e.Close()
+	defer func() { _ = e.Close() }()
 	reply, err := e.Wait(ctx)
 	if err == nil && reply.Status != messaging.StatusOK {
-		err = fmt.Errorf("set environment: %s", reply.EValue)
+		err = fmt.Errorf("run in spare: %s: %s", reply.EName, reply.EValue)
 	}
 	return err
 }

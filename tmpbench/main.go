@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
@@ -12,14 +10,16 @@ import (
 
 func main() {
 	ctx := context.Background()
-	e, err := sandbox.Open(ctx, sandbox.Config{MaxSpares: sandbox.NoSpares, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	e, err := sandbox.Open(ctx, sandbox.Config{MinSpares: 3})
 	if err != nil {
 		panic(err)
 	}
-	defer e.Close(ctx)
-	try := func(code string) {
+	try := func(code string, o *sandbox.Options) {
+		for e.Metrics().Spares < 3 {
+			time.Sleep(10 * time.Millisecond)
+		}
 		t := time.Now()
-		s, err := e.Create(ctx, nil)
+		s, err := e.Create(ctx, o)
 		if err != nil {
 			fmt.Println("ERR", err)
 			return
@@ -30,10 +30,21 @@ func main() {
 			fmt.Println(err)
 		}
 	}
-	fmt.Println("warm:", e.Warm(ctx))
-	try("1+1")
-	try("import matplotlib.pyplot as plt; plt.plot([1,2])")
-	try("import matplotlib.pyplot as plt; plt.plot([1,2]); plt.show()")
-	try("import pandas as pd; pd.Series([1,2]).plot(title='x');")
-	for range 5 { try("1+1") }
+	t := time.Now()
+	s, _ := e.Create(ctx, nil)
+	fmt.Println("first", time.Since(t))
+	defer s.Kill(ctx)
+	for range 5 {
+		try("1+1", nil)
+	}
+	for range 3 {
+		try("import pandas as pd; pd.DataFrame({'a':[1,2]}).a.sum()", nil)
+	}
+	for range 3 {
+		try("import matplotlib.pyplot as plt; plt.plot([1,2]); plt.show()", nil)
+	}
+	try("import os; os.environ['A'], os.popen('echo $A').read(), os.environ.get('B')", &sandbox.Options{Env: map[string]string{"A": "b"}, Metadata: map[string]string{"x": "y"}})
+	try("import os; os.environ['PYTHONX']", &sandbox.Options{Env: map[string]string{"PYTHONX": "b"}})
+	fmt.Printf("%+v\n", e.Metrics())
+	fmt.Println(e.Close(ctx))
 }

@@ -6,6 +6,7 @@ import hmac
 import logging
 import os
 import signal
+import sys
 from contextlib import contextmanager
 
 import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
@@ -96,6 +97,14 @@ class SandboxKernelApp(IPKernelApp):
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
         super().init_iopub(Doors(context))
         self.iopub_thread.__class__ = DirectIOPub
+
+    def parse_command_line(self, argv=None) -> None:
+        """Reads the options. The parser for all that there are takes a tenth of a start, and we give one."""
+        given = sys.argv[1:] if argv is None else argv
+        if len(given) == 2 and given[0] == "-f":
+            self.connection_file, self.extra_args = given[1], []
+        else:
+            super().parse_command_line(argv)
 
     def initialize(self, argv=None) -> None:
         """Initializes everything, and makes no records of what nobody logs."""

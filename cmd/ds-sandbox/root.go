@@ -118,7 +118,10 @@ const journalBytes = 256 << 20
 
 // open opens an engine. The result of close waits for it and what the trace has to say.
 func (c *common) open(ctx context.Context, err io.Writer) (engine *sandbox.Engine, closeAll func() error, _ error) {
-	config := sandbox.Config{Python: c.python, DefaultBackend: c.backend, WorkspaceBaseDir: c.workspaceBase}
+	config := sandbox.Config{
+		Python: c.python, DefaultBackend: c.backend, WorkspaceBaseDir: c.workspaceBase,
+		NoForkServer: true, MaxSpares: sandbox.NoSpares, // for one sandbox these would come too late
+	}
 	if os.Getenv("DS_SANDBOX_JOURNAL_BYTES") == "" {
 		config.JournalBytes = journalBytes
 	}
