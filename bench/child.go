@@ -45,6 +45,9 @@ func child(ctx context.Context, name string, count int) error {
 	return json.NewEncoder(os.Stdout).Encode(m)
 }
 
+// coldConfig is of rows that are not about starts in advance.
+var coldConfig = sandbox.Config{NoForkServer: true, MaxSpares: sandbox.NoSpares}
+
 func spread(times []time.Duration) *measure {
 	slices.Sort(times)
 	at := func(p float64) float64 { return times[min(len(times)-1, int(float64(len(times))*p))].Seconds() }
@@ -53,7 +56,7 @@ func spread(times []time.Duration) *measure {
 
 // first measures from creating a sandbox to its first result.
 func first(ctx context.Context, n int) (_ *measure, err error) {
-	engine, err := sandbox.Open(ctx, sandbox.Config{})
+	engine, err := sandbox.Open(ctx, coldConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +111,7 @@ func small(ctx context.Context, n int) (*measure, error) {
 }
 
 func withSandbox(ctx context.Context, f func(*sandbox.Sandbox) error) (err error) {
-	engine, err := sandbox.Open(ctx, sandbox.Config{})
+	engine, err := sandbox.Open(ctx, coldConfig)
 	if err != nil {
 		return err
 	}
@@ -170,7 +173,7 @@ func bare(ctx context.Context, n int) (_ *measure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	backend, err := local.Open(ctx, local.Config{Python: python})
+	backend, err := local.Open(ctx, local.Config{Python: python, NoForkServer: true})
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,7 @@ func notebooks(ctx context.Context, row string, n int) (_ *measure, err error) {
 	if err := json.Unmarshal(cellsJSON, &rows); err != nil {
 		return nil, err
 	}
-	engine, err := sandbox.Open(ctx, sandbox.Config{})
+	engine, err := sandbox.Open(ctx, coldConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ func newSandbox(t *testing.T, python *agent.Python) *sandbox.Sandbox {
 	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
 	engine, err := sandbox.Open(testContext(t), sandbox.Config{
 		DefaultBackend: "local", Python: python.Executable, WorkspaceBaseDir: filepath.Join(t.TempDir(), "base"), RuntimeDir: runtime,
+		NoForkServer: true, MaxSpares: sandbox.NoSpares,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })

@@ -141,7 +141,7 @@ func (e *Engine) claimOrMake(ctx context.Context, o *Options) (*Sandbox, error) 
 		return nil, err
 	}
 	if e.spares.fits(o) {
-		for s := e.spares.take(); s != nil; s = e.spares.take() {
+		for s := e.spares.take(ctx); s != nil; s = e.spares.take(ctx) {
 			if s.claim(ctx, o) {
 				s.start.Kind = backends.StartSpare
 				return s, nil

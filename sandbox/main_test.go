@@ -34,7 +34,10 @@ func openEngine(t *testing.T, python *agent.Python, change func(*sandbox.Config)
 	runtime, err := os.MkdirTemp("", "dst")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(runtime) })
-	config := sandbox.Config{DefaultBackend: "local", Python: python.Executable, WorkspaceBaseDir: base, RuntimeDir: runtime}
+	config := sandbox.Config{
+		DefaultBackend: "local", Python: python.Executable, WorkspaceBaseDir: base, RuntimeDir: runtime,
+		NoForkServer: true, MaxSpares: sandbox.NoSpares, // which tests of starts are about
+	}
 	if change != nil {
 		change(&config)
 	}

@@ -62,6 +62,9 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "JournalBytes", &c.JournalBytes, DefaultJournalBytes, readSize, "DS_SANDBOX_JOURNAL_BYTES")
 	resolveSwitch(&r, "NoForkServer", &c.NoForkServer, "DS_SANDBOX_NO_FORK_SERVER")
 	resolve(&r, "Preload", &c.Preload, DefaultPreload, readModules, "DS_SANDBOX_PRELOAD")
+	if _, err := readModules(c.Preload); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("Config.Preload: %w", err))
+	}
 	resolveCount(&r, "MinSpares", &c.MinSpares, 0, "DS_SANDBOX_MIN_SPARES")
 	resolveCount(&r, "MaxSpares", &c.MaxSpares, max(DefaultMaxSpares, c.MinSpares), "DS_SANDBOX_MAX_SPARES")
 	return c, r.settings, errors.Join(r.errs...)

@@ -27,6 +27,7 @@ type spares struct {
 	wake   chan struct{} // of capacity one: something has changed
 	stop   context.CancelFunc
 	done   chan struct{}
+	ending sync.WaitGroup // of dead ones
 
 	mu       sync.Mutex
 	ready    []*Sandbox
@@ -38,6 +39,9 @@ type spares struct {
 func (e *Engine) newSpares() *spares {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &spares{engine: e, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	if e.config.MinSpares > 0 {
+		p.nudge()
+	}
 	go p.grow(ctx)
 	return p
 }
@@ -80,8 +84,11 @@ func (p *spares) begin() (end func()) {
 	}
 }
 
+// pulse is how long a spare may take to show that it lives.
+const pulse = time.Second
+
 // take is a spare whose interpreter lives; nil when there is none.
-func (p *spares) take() *Sandbox {
+func (p *spares) take(ctx context.Context) *Sandbox {
 	for {
 		p.mu.Lock()
 		if len(p.ready) == 0 {
@@ -91,11 +98,23 @@ func (p *spares) take() *Sandbox {
 		s := p.ready[0]
 		p.ready = p.ready[1:]
 		p.mu.Unlock()
-		if state := s.knownDefault("python").State(); state == kernel.Idle {
+		if s.knownDefault("python").alive(ctx) {
 			return s
 		}
-		p.drop(s)
+		p.ending.Go(func() { p.drop(s) })
 	}
+}
+
+// alive reports whether the interpreter is ready and answers.
+func (c *Context) alive(ctx context.Context) bool {
+	conn := c.current().Conn()
+	if conn.State() != kernel.Idle {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, pulse)
+	defer cancel()
+	_, err := conn.Call(ctx, messaging.Control, new(messaging.KernelInfoRequest))
+	return err == nil
 }
 
 func (p *spares) drop(s *Sandbox) {
@@ -201,11 +220,10 @@ func (p *spares) close() {
 	p.ready = nil
 	p.mu.Unlock()
 	<-p.done
-	var wg sync.WaitGroup
 	for _, s := range ready {
-		wg.Go(func() { p.drop(s) })
+		p.ending.Go(func() { p.drop(s) })
 	}
-	wg.Wait()
+	p.ending.Wait()
 }
 
 // fits reports whether a spare can be what the options ask for.

@@ -1,7 +1,7 @@
 """Makes a fork of a keeper of the fork server what ``python launch.py`` would have become.
 
-What a fresh interpreter has of its own, and a fork shares with its siblings, is made anew: random numbers, keys,
-the environment and what was read from it, the interpreter's places, signals.
+What a fresh interpreter has of its own, and a fork shares with its siblings, is made anew: random numbers,
+keys, the environment and what was read from it, the interpreter's places, signals.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def note() -> None:
 
 
 def become(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
-    """Runs the kernel of a command line, ``PYTHON launch.py OPTION...``, and ends this process as Python would."""
+    """Runs the kernel of a command line, ``PYTHON launch.py OPTION...``, and ends as Python would."""
     code = 1
     try:
         _process(argv, env)
@@ -65,13 +65,13 @@ def _process(argv: list[bytes], env: dict[bytes, bytes]) -> None:
     sys.orig_argv[:] = [os.fsdecode(a) for a in argv]
 
 
-# Variables by which others find this process, of which they see those it was executed with. The fork server has some of
-# this length there.
+# Variables by which others find this process, of which they see those it was executed with. The fork server has
+# some of this length there.
 SEEN = (b"DS_SANDBOX_MARK", b"DS_SANDBOX_ID")
 
 
 def _engrave(env: dict[bytes, bytes]) -> None:
-    """Writes variables where the system shows them. Nothing else uses that memory since the environment was replaced."""
+    """Writes variables where the system shows them; nothing else has used that memory since they were replaced."""
     try:
         with open("/proc/self/stat", "rb") as f:
             fields = f.read().rpartition(b")")[2].split()
@@ -131,10 +131,10 @@ def _libraries() -> None:
 
 
 def _matplotlib(matplotlib) -> None:
-    for name in ("get_configdir", "get_cachedir", "_get_config_or_cache_dir"):
-        clear = getattr(getattr(matplotlib, name, None), "cache_clear", None)
-        if clear is not None:
-            clear()
+    for place in (matplotlib.get_configdir, matplotlib.get_cachedir):
+        for name, cell in zip(place.__code__.co_freevars, place.__closure__ or ()):
+            if name == "called":  # what matplotlib remembers an answer by
+                cell.cell_contents = False
     place = matplotlib.matplotlib_fname()
     if place != _before.get("matplotlibrc"):
         settings = matplotlib.rc_params_from_file(place)

@@ -158,11 +158,12 @@ def unmoved_heap():
     """Keeps the garbage collector from writing to every object, which would copy its page."""
     collecting, frozen = gc.isenabled(), gc.get_freeze_count()
     gc.disable()
-    gc.freeze()
+    if not frozen:  # by the user, or by the fork server
+        gc.freeze()
     try:
         yield
     finally:
-        if not frozen:  # by the user
+        if not frozen:
             gc.unfreeze()
         if collecting:
             gc.enable()

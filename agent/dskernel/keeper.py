@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 import time
+from contextlib import suppress
 
 from bounds import Bounds
 from confine import ruleset
@@ -34,9 +36,23 @@ class Guest:
 
     def __init__(self, pid: int, handle: int, apart: bool) -> None:
         self.pid = pid
-        self.handle = handle  # bound to the very process
+        self.handle = handle  # bound to the very process; -1 once its end was told
         self.apart = apart  # it belongs to another sandbox, and stays when ours is ended or paused
         self.pause = Pause(pid)
+
+    def ended(self) -> bool:
+        """Reports whether the process has ended, reaped or not."""
+        if self.handle < 0:
+            return True
+        poller = select.poll()
+        poller.register(self.handle, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def signal(self, number: int) -> None:
+        """Sends a signal to the process, unless it is gone."""
+        if self.handle >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.handle, number)
 
 
 class Keeper(Server):
@@ -195,6 +211,7 @@ class Keeper(Server):
         del self._guests[guest.pid]
         self.unwatch(guest.handle)
         os.close(guest.handle)
+        guest.handle = -1
         event = {"event": "exit", "pid": guest.pid}
         if status is None or os.WIFSIGNALED(status):
             event["signal"] = "SIGKILL" if status is None else signal_name(os.WTERMSIG(status))
@@ -220,27 +237,25 @@ class Keeper(Server):
 
         def act() -> None:
             spared = self._spared() - {guest.pid}
-            signal_same(guest.pid, below(os.getpid()).get(guest.pid, b""), signal.SIGSTOP)
+            guest.signal(signal.SIGSTOP)
             strike(guest.pid, spared)
-            signal_same(guest.pid, below(os.getpid()).get(guest.pid, b""), signal.SIGKILL)
+            guest.signal(signal.SIGKILL)
             for pid, started in below(os.getpid(), spared).items():
                 if session and session_of(pid) == session:
                     signal_same(pid, started, signal.SIGKILL)
 
         def ended() -> bool:
+            # Of the guest its handle tells: who is looked for while its ancestors end may not be found.
+            gone = guest.ended()
             self.reap()
             left.clear()
-            left.update(
-                {
-                    p: t
-                    for p, t in below(os.getpid()).items()
-                    if (p == guest.pid or session_of(p) == session) and state_of(p) not in (b"Z", b"X", b"")
-                }
-            )
-            return not left
+            for pid, started in below(os.getpid()).items():
+                if session and session_of(pid) == session and state_of(pid) not in (b"Z", b"X", b""):
+                    left[pid] = started
+            return gone and not left
 
         until(deadline, ended, act)
-        return {"left": len(left)}
+        return {"left": len(left) + (not guest.ended())}
 
     def _switch(self, act) -> dict:
         try:

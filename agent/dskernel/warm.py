@@ -1,8 +1,8 @@
 """The fork server: ``python warm.py [MODULE ...]``, a supervisor that has imported what kernels need.
 
-Its keepers are forks of it, and start Python kernels as forks of themselves, see born.py: with the libraries in
-memory that are shared, and in a fraction of the time. It has no thread, no event loop and no zmq context, and
-runs no user's code. Its first message is ``{"event": "warm", "missing": {MODULE: REASON}, "seconds"}``, or an
+Its keepers are forks of it, and start Python kernels as forks of themselves, see born.py: with the libraries
+in memory that is shared, and in a fraction of the time. It has no thread, no event loop and no zmq context,
+and runs no user's code. Its first message is ``{"event": "warm", "missing": {MODULE: REASON}, "seconds"}``, or an
 ``error`` in place of these.
 """
 
@@ -48,7 +48,11 @@ KERNEL = (
     "tornado.platform.asyncio",
     "zmq.utils.garbage",
 )
-FIGURES = ("dskernel.charts.matplotlib", "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline")
+FIGURES = (
+    "dskernel.charts.matplotlib",
+    "matplotlib.backends.backend_agg",
+    "matplotlib_inline.backend_inline",
+)
 
 
 def preload(wanted: list[str]) -> dict[str, str]:
@@ -73,7 +77,7 @@ def preload(wanted: list[str]) -> dict[str, str]:
 
 
 def threads() -> list[str]:
-    """Returns the names of our threads besides the main one; pools of native libraries end with the first fork."""
+    """Returns the names of our threads but the main one; native libraries end theirs with the first fork."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)

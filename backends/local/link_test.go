@@ -21,7 +21,7 @@ func opener(t *testing.T) (open func() *local.Backend, base string) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
 	return func() *local.Backend {
-		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 		require.NoError(t, err)
 		return b
 	}, base

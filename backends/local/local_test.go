@@ -36,7 +36,7 @@ func TestLocalPassesTheSuite(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		backendtest.Run(t, func(t *testing.T) backends.Backend {
 			base, runtime := folders(t)
-			b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+			b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 			require.NoError(t, err)
 			return b
 		})
@@ -48,7 +48,7 @@ func TestLimitsHoldWithoutControlGroups(t *testing.T) {
 	require.NoError(t, err)
 	backendtest.RunLimits(t, func(t *testing.T) backends.Backend {
 		base, runtime := folders(t)
-		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoCgroup: true})
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoCgroup: true, NoForkServer: true})
 		require.NoError(t, err)
 		return b
 	})
@@ -60,7 +60,7 @@ func create(t *testing.T) (*local.Backend, backends.Instance, string) {
 	base, runtime := folders(t)
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
-	b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+	b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	in, err := b.Create(t.Context(), backends.Spec{ID: "one"})
@@ -166,7 +166,7 @@ func TestFoldersThatOthersControlAreRefused(t *testing.T) {
 	require.NoError(t, err)
 	base, runtime := folders(t)
 	open := func(base, runtime string) error {
-		b, err := local.Open(context.Background(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		b, err := local.Open(context.Background(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 		if err == nil {
 			require.NoError(t, b.Close())
 		}
@@ -190,7 +190,7 @@ func TestWorkspaceOfALiveEngineIsNotSwept(t *testing.T) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
 	_, runtime := folders(t)
-	second, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+	second, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, second.Close()) }()
 	require.DirExists(t, b.Workspace())
@@ -226,7 +226,7 @@ func TestCreateAndCloseAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	for round := range 20 {
 		base, runtime := folders(t)
-		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 		require.NoError(t, err)
 		var creators sync.WaitGroup
 		for i := range 4 {
@@ -252,7 +252,7 @@ func TestSweepNeedsNoRuntimeFolder(t *testing.T) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
 	open := func() *local.Backend {
-		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime})
+		b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 		require.NoError(t, err)
 		return b
 	}
