@@ -24,6 +24,12 @@ func child(ctx context.Context, name string, count int) error {
 	var m *measure
 	var err error
 	switch {
+	case name == "crowd":
+		m, err = crowd(ctx, count)
+	case name == "private":
+		m, err = private(ctx, count)
+	case isStartRow(name):
+		m, err = starts(ctx, name, count)
 	case isBranchRow(name):
 		m, err = branches(ctx, name, count)
 	case name == "first":

@@ -21,7 +21,7 @@ func main() {
 	kerneltest.ServeIfChild()
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
 	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket, notebook, mixed, "+
-		"fork-imports, fork-1gb, checkpoint-1gb, rollback-1gb or place")
+		"start-spare, start-fork, start-pandas, start-chart, crowd, private, fork-imports, fork-1gb, checkpoint-1gb, rollback-1gb or place")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
 	flag.Parse()
@@ -90,6 +90,7 @@ const (
 	nbClient      = "nbclient"
 	paperMill     = "papermill"
 	floor         = "floor"
+	savefig       = "savefig" // a bare Python
 )
 
 func run(ctx context.Context, quick bool, only string) error {

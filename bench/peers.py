@@ -120,16 +120,41 @@ class NBClient:
         return seen
 
 
-def first(peer, n):
+# What is asked of a kernel as soon as it is there.
+FIRST = {
+    "first": "1+1",
+    "first-pandas": "import pandas as pd\nint(pd.DataFrame({'a': [1, 2]}).a.sum())",
+    "first-chart": "import matplotlib.pyplot as plt\nplt.plot([1, 2, 4]); plt.title('t'); plt.show()",
+}
+
+
+def savefig(n):
+    """Draws a chart and writes its PNG, without any kernel."""
+    import io
+
+    import matplotlib.pyplot as plt
+
+    times = []
+    for _ in range(n):
+        start = time.perf_counter()
+        plt.plot([1, 2, 4])
+        plt.title("t")
+        plt.savefig(io.BytesIO(), format="png")
+        plt.close()
+        times.append(time.perf_counter() - start)
+    return spread(times)
+
+
+def first(peer, n, code="1+1"):
     times = []
     for _ in range(n):
         start = time.perf_counter()
         if peer == "jupyter_client":
             with JupyterClient() as kernel:
-                kernel.run("1+1")
+                kernel.run(code)
                 times.append(time.perf_counter() - start)
         else:
-            NBClient().times(["1+1"])  # includes the end of the kernel: nbclient has no way to leave it out
+            NBClient().times([code])  # includes the end of the kernel: nbclient has no way to leave it out
             times.append(time.perf_counter() - start)
     return spread(times)
 
@@ -197,11 +222,14 @@ def main():
     before = peak_rss()
     if peer == "papermill":
         import papermill as _  # noqa: F401
-    if row in ("notebook", "mixed"):
+    if row == "savefig":
+        result = savefig(n)
+    elif row in FIRST:
+        result = first(peer, n, FIRST[row])
+    elif row in ("notebook", "mixed"):
         result = notebook(peer, row, n)
     else:
-        rows = {"first": first, "small": small}
-        result = rows[row](peer, n) if row in rows else stream(peer, row, n)
+        result = small(peer, n) if row == "small" else stream(peer, row, n)
     result["base_rss"] = before
     print(json.dumps(result))
 

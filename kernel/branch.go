@@ -73,7 +73,9 @@ func checkpoint(ctx context.Context, c *Conn, socket string) (*messaging.Checkpo
 }
 
 // Wake starts a kernel from a copy. in and cfg are what it restarts from, in and by then without its variables.
-func Wake(ctx context.Context, in backends.Instance, cfg backends.KernelConfig, p *Parked, wake backends.WakeConfig, opts *Options) (*Kernel, error) {
+func Wake(
+	ctx context.Context, in backends.Instance, cfg backends.KernelConfig, p *Parked, wake backends.WakeConfig, opts *Options,
+) (*Kernel, error) {
 	k := &Kernel{in: in, cfg: cfg, opts: opts.withDefaults()}
 	wake.Into = in
 	l, err := k.startFrom(ctx, func(ctx context.Context) (backends.KernelProcess, error) { return p.Wake(ctx, wake) })

@@ -110,7 +110,8 @@ func ParseDuration(text string) (time.Duration, error) {
 
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
 // workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live, cull_after and
-// start_timeout (seconds), max_frame, journal_bytes, no_fork_server, preload, min_spares and max_spares (-1 for none). use_jupyter is accepted and has no effect, because every run is a
+// start_timeout (seconds), max_frame, journal_bytes, no_fork_server, preload, min_spares and max_spares (-1
+// for none). use_jupyter is accepted and has no effect, because every run is a
 // Jupyter run. An unknown key is an error that names it.
 func LoadConfig(path string) (Config, error) {
 	data, err := os.ReadFile(path)

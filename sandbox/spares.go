@@ -235,7 +235,9 @@ func (p *spares) fits(o *Options) bool {
 }
 
 // readByLibraries are variables that a ready interpreter has read, besides those of backends.ReadAtStart.
-var readByLibraries = map[string]bool{"MPLBACKEND": true, "MPLCONFIGDIR": true, "MATPLOTLIBRC": true, "TZ": true, "HOME": true, "IPYTHONDIR": true}
+var readByLibraries = map[string]bool{
+	"MPLBACKEND": true, "MPLCONFIGDIR": true, "MATPLOTLIBRC": true, "TZ": true, "HOME": true, "IPYTHONDIR": true,
+}
 
 func special(env map[string]string) bool {
 	for name := range env {

@@ -65,13 +65,13 @@ def _process(argv: list[bytes], env: dict[bytes, bytes]) -> None:
     sys.orig_argv[:] = [os.fsdecode(a) for a in argv]
 
 
-# Variables by which others find this process, of which they see those it was executed with. The fork server has
-# some of this length there.
+# Variables by which others find this process, of which they see those it was executed with. The fork server
+# has some of this length there.
 SEEN = (b"DS_SANDBOX_MARK", b"DS_SANDBOX_ID")
 
 
 def _engrave(env: dict[bytes, bytes]) -> None:
-    """Writes variables where the system shows them; nothing else has used that memory since they were replaced."""
+    """Writes variables where the system shows them; nothing else uses that memory by now."""
     try:
         with open("/proc/self/stat", "rb") as f:
             fields = f.read().rpartition(b")")[2].split()

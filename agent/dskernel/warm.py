@@ -1,9 +1,9 @@
 """The fork server: ``python warm.py [MODULE ...]``, a supervisor that has imported what kernels need.
 
-Its keepers are forks of it, and start Python kernels as forks of themselves, see born.py: with the libraries
-in memory that is shared, and in a fraction of the time. It has no thread, no event loop and no zmq context,
-and runs no user's code. Its first message is ``{"event": "warm", "missing": {MODULE: REASON}, "seconds"}``, or an
-``error`` in place of these.
+Its keepers are forks of it, and start Python kernels as forks of themselves, see born.py: with the
+libraries in memory that is shared, and in a fraction of the time. It has no thread, no event loop and no
+zmq context, and runs no user's code. Its first message is ``{"event": "warm", "missing": {MODULE: REASON},
+"seconds"}``, or an ``error`` in place of these.
 """
 
 from __future__ import annotations
