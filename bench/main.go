@@ -22,6 +22,7 @@ func main() {
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
 	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket, notebook, mixed, "+
 		"start-spare, start-fork, start-pandas, start-chart, crowd, private, fork-imports, fork-1gb, checkpoint-1gb, rollback-1gb or place")
+	file := flag.String("results", "", "write the table to this file too, as JSON")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
 	flag.Parse()
@@ -36,7 +37,7 @@ func main() {
 		}
 		return
 	}
-	if err := run(context.Background(), *quick, *only); err != nil {
+	if err := run(context.Background(), *quick, *only, *file); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -93,17 +94,21 @@ const (
 	savefig       = "savefig" // a bare Python
 )
 
-func run(ctx context.Context, quick bool, only string) error {
+func run(ctx context.Context, quick bool, only, file string) error {
 	python, err := pyenv.Find(ctx, pyenv.Options{})
 	if err != nil {
 		return err
 	}
-	fmt.Printf("ipykernel %s, Python %s, %d cores, %s\n\n", python.Packages["ipykernel"], python.Version, runtime.NumCPU(), runtime.Version())
+	out := results{
+		Machine: fmt.Sprintf("%d cores of %s", runtime.NumCPU(), machine()),
+		Kernel:  fmt.Sprintf("ipykernel %s, Python %s, %s", python.Packages["ipykernel"], python.Version, runtime.Version()),
+	}
+	fmt.Printf("%s; %s\n\n", out.Kernel, out.Machine)
 	share := 1
 	if quick {
 		share = 10
 	}
-	t := &table{tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)}
+	t := &table{Writer: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	t.line("", ours, jupyterClient, nbClient, "ratio", "aim")
 	for _, r := range rows() {
 		if only != "" && only != r.name {
@@ -118,16 +123,26 @@ func run(ctx context.Context, quick bool, only string) error {
 			return err
 		}
 	}
-	if only != "" && only != placeName {
+	if only == "" || only == placeName {
+		if err := place(ctx, t, share); err != nil {
+			return err
+		}
+	}
+	if file == "" {
 		return nil
 	}
-	return place(ctx, t, share)
+	out.Columns, out.Rows = t.lines[0], t.lines[1:]
+	return out.write(file)
 }
 
 // table prints rows: what, ours, the peers', our part of jupyter_client's, and the aim.
-type table struct{ *tabwriter.Writer }
+type table struct {
+	*tabwriter.Writer
+	lines [][]string
+}
 
 func (t *table) line(cells ...string) {
+	t.lines = append(t.lines, cells)
 	for _, c := range cells {
 		_, _ = fmt.Fprint(t, c, "\t")
 	}

@@ -72,6 +72,11 @@ func TestAForkIsWhatAColdStartWouldBe(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[backends.StartKind]int{backends.StartFork: 1, backends.StartCold: 1}, startCounts(e))
+
+		const drawn = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2], label='$x^2$'); plt.legend(); plt.title('ä'); plt.show()"
+		require.Equal(t, mustRun(t, ctx, cold, drawn).Results[0].PNG, mustRun(t, ctx, fork, drawn).Results[0].PNG)
+		const shown = "import pandas as pd; pd.DataFrame({'a': [1.5, None]})"
+		require.Equal(t, mustRun(t, ctx, cold, shown).Results[0].Bundle, mustRun(t, ctx, fork, shown).Results[0].Bundle)
 	})
 }
 
