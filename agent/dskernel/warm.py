@@ -102,7 +102,7 @@ def rehearse() -> None:
 
 
 def open_files() -> list[str]:
-    """Returns the files that are open. There must be none: descriptors are closed behind their owners' backs."""
+    """Returns the files that are open. There must be none: their descriptors would be closed behind them."""
     gc.collect()
     found = []
     for fd in os.listdir("/proc/self/fd"):
