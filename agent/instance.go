@@ -231,11 +231,13 @@ func (in *Instance) removeKernelDir(number string) error {
 // How long ending everything may take before harder means are used, and how long a keeper may take to exit after that.
 const (
 	killPatience = 2 * time.Second
+	// endPatience is for ends that are certain but may be told late on a machine with no time for its keepers.
+	endPatience  = 10 * time.Second
 	exitPatience = time.Second
 )
 
 // Close ends every process that was started here, whatever it has become since, and waits for that; ctx does not cut it
-// short, it takes 5 s at most. It leaves the folders. It is idempotent.
+// short, it takes 15 s at most. It leaves the folders. It is idempotent.
 func (in *Instance) Close(ctx context.Context) error {
 	in.mu.Lock()
 	if in.closed {
@@ -271,13 +273,13 @@ func (in *Instance) finished() error {
 		in.finishing.Wait()
 		close(done)
 	}()
-	patience := time.NewTimer(killPatience)
+	patience := time.NewTimer(endPatience)
 	defer patience.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-patience.C:
-		return fmt.Errorf("agent: close: the end of a process was not told within %v", killPatience)
+		return fmt.Errorf("agent: close: the end of a process was not told within %v", endPatience)
 	}
 }
 

@@ -30,10 +30,16 @@ type startRow struct {
 }
 
 var startRows = map[string]startRow{
-	"start-spare":  {code: "1+1", want: backends.StartSpare, peer: "first", aim: "<= 8", title: "create to 1+1, 2 spares"},
-	"start-fork":   {code: "1+1", want: backends.StartFork, peer: "first", aim: "<= 70", title: "create to 1+1, forked, 0 spares"},
-	"start-pandas": {code: pandasCode, want: backends.StartSpare, peer: "first-pandas", aim: "<= 15", title: "create to a pandas result, 2 spares"},
-	"start-chart":  {code: chartCode, want: backends.StartSpare, peer: "first-chart", aim: "savefig + 40", title: "create to a chart (PNG and data), 2 spares"},
+	"start-spare": {code: "1+1", want: backends.StartSpare, peer: "first", aim: "<= 8", title: "create to 1+1, 2 spares"},
+	"start-fork":  {code: "1+1", want: backends.StartFork, peer: "first", aim: "<= 70", title: "create to 1+1, forked, 0 spares"},
+	"start-pandas": {
+		code: pandasCode, want: backends.StartSpare, peer: "first-pandas", aim: "<= 15",
+		title: "create to a pandas result, 2 spares",
+	},
+	"start-chart": {
+		code: chartCode, want: backends.StartSpare, peer: "first-chart", aim: "savefig + 40",
+		title: "create to a chart (PNG and data), 2 spares",
+	},
 }
 
 // starts measures creations to the first result, each sandbox killed before the next.
