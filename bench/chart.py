@@ -36,7 +36,7 @@ def main():
             if value is None:
                 continue
             ax.barh(i + offset, value, height=0.36, color=COLOURS[kind])
-            ax.text(value * 1.06, i + offset, format(value, ".3g"), va="center", fontsize=8, color="#6b7280")
+            ax.text(value * 1.06, i + offset, format(value, ".1f" if value < 10 else ".0f"), va="center", fontsize=8, color="#6b7280")
     ax.set_yticks(range(len(rows)), [r[0] for r in rows])
     ax.set_xscale("log")
     ax.set_xlim(right=max(v for r in rows for v in r[1:] if v) * 2.5)
