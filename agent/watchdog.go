@@ -47,6 +47,9 @@ const (
 	forkPause   = 50 * time.Millisecond  // while code works and the number of processes is to be held
 	busyPause   = 250 * time.Millisecond // while code works, at the most
 	idlePause   = time.Second
+	// diskSlack is by how much the folders may grow after everything was killed for them, bytes: a kernel that comes to remove
+	// files makes some of its own.
+	diskSlack = 1 << 20
 	// fastestGrowth is by how much memory may grow a second; nothing can pass the limit sooner than this allows.
 	fastestGrowth = 4 << 30
 	// Code whose forks are refused for so long, with pauses shorter than forkCalm, does not take no for an answer.
@@ -239,15 +242,16 @@ func (w *watchdog) lookDisk(busy bool) bool {
 		w.diskHit = 0
 		return false
 	}
-	if w.diskHit > 0 && used <= w.diskHit {
+	if w.diskHit > 0 && used <= w.diskHit+diskSlack {
 		return false
 	}
-	w.diskHit = used
 	reason := &backends.LimitError{Limit: backends.LimitDisk, Allowed: limit, Used: used}
 	if used <= limit {
 		reason.Note = "and more than can be counted"
 	}
 	w.killAll(reason)
+	w.disk = measureDisk(w.life, w.dirs...) // what was written until then is not held against those who come to remove it
+	w.diskHit = max(used, w.disk.bytes)
 	return true
 }
 
