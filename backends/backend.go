@@ -32,6 +32,7 @@ type Spec struct {
 	// AllowedRoots are folders outside of the workspace, absolute, into which its links may lead, to read and to write; the
 	// same holds of them as of WorkspacePath.
 	AllowedRoots []string
+	Container    Container // what only containers have
 }
 
 // Instance is the place a sandbox owns: a folder, a container, a pod.

@@ -35,6 +35,9 @@ func privateName(id string) string   { return "env-" + id }
 // make makes the folders. What it made before an error is removed again.
 func (in *instance) make(spec backends.Spec) (err error) {
 	base := in.backend.base
+	if !spec.Container.IsZero() {
+		return fmt.Errorf("image, profile, network, mounts and the like: %w: use the docker backend", backends.ErrUnsupported)
+	}
 	isolation, err := in.backend.isolation(spec.Isolation)
 	if err != nil {
 		return err
