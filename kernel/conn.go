@@ -77,7 +77,8 @@ func (o *Options) withDefaults() Options {
 type Conn struct {
 	transport messaging.Transport
 	opts      Options
-	owned     bool // a Kernel watches the process and calls exited
+	owned     bool      // a Kernel watches the process and calls exited
+	adopting  *adoption // of runs that others began; nil for none
 
 	mu    sync.Mutex // guards state; taken through update, never held across I/O
 	state inFlight
@@ -126,13 +127,14 @@ func (c *Conn) update(f func(*inFlight)) {
 
 // New starts a conversation over t, which the Conn owns from then on. It sends nothing; Ready does the
 // first exchange.
-func New(t messaging.Transport, opts *Options) *Conn { return newConn(t, opts, false) }
+func New(t messaging.Transport, opts *Options) *Conn { return newConn(t, opts, false, nil) }
 
-func newConn(t messaging.Transport, opts *Options, owned bool) *Conn {
+func newConn(t messaging.Transport, opts *Options, owned bool, adopting *adoption) *Conn {
 	c := &Conn{
 		transport: t,
 		opts:      opts.withDefaults(),
 		owned:     owned,
+		adopting:  adopting,
 		turn:      semaphore.NewWeighted(1),
 		readDone:  make(chan struct{}),
 		heard:     make(chan struct{}),
@@ -191,6 +193,9 @@ func (c *Conn) dispatch(m *messaging.Message) {
 			f.unclaimed++
 		}
 	})
+	if e == nil && answered == nil && c.adopting != nil {
+		e = c.adopting.take(c, m)
+	}
 	switch {
 	case e != nil:
 		e.deliver(m)

@@ -76,22 +76,39 @@ func (k *Kernel) connect(ctx context.Context, l *live) error {
 	if err != nil {
 		return err
 	}
-	opts := k.opts
-	spec := l.process.Spec()
-	if opts.Interrupt == nil && spec.InterruptMode != "message" {
-		process := l.process
-		opts.Interrupt = func(ctx context.Context) error { return process.Signal(ctx, backends.Interrupt) }
-	}
-	l.conn = newConn(transport, &opts, true)
-	l.watch()
+	*l = k.converse(transport, l.process, nil)
 	if l.info, err = l.conn.Ready(ctx); err != nil {
-		start := &backends.StartError{Kernel: spec.Name, Stage: "handshake", Err: err}
-		if exit := new(backends.ExitError); !errors.As(err, &exit) {
-			start.Diagnosis = l.process.Diagnose(context.WithoutCancel(ctx))
-		}
-		return start
+		return k.handshakeError(ctx, l, err)
 	}
 	return nil
+}
+
+// converse begins the conversation with a process, and watches that.
+func (k *Kernel) converse(transport messaging.Transport, process backends.KernelProcess, adopting *adoption) live {
+	opts := k.opts
+	if opts.Interrupt == nil && process.Spec().InterruptMode != "message" {
+		opts.Interrupt = func(ctx context.Context) error { return process.Signal(ctx, backends.Interrupt) }
+	}
+	l := live{process: process, conn: newConn(transport, &opts, true, adopting)}
+	l.watch()
+	return l
+}
+
+// handshakeError says why a process did not answer.
+func (k *Kernel) handshakeError(ctx context.Context, l *live, err error) error {
+	start := &backends.StartError{Kernel: l.process.Spec().Name, Stage: "handshake", Err: err}
+	if exit := new(backends.ExitError); !errors.As(err, &exit) {
+		start.Diagnosis = l.process.Diagnose(context.WithoutCancel(ctx))
+	}
+	return start
+}
+
+// Abandon ends the conversation and leaves the process as it is, for another program to adopt.
+func (k *Kernel) Abandon() {
+	k.change.Lock()
+	defer k.change.Unlock()
+	l := k.current()
+	l.stop()
 }
 
 // watch tells the conversation when the process ends.

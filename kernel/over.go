@@ -130,7 +130,7 @@ func (e *Execution) awaitIdle(wait time.Duration) {
 func (e *Execution) awaitReply() {
 	e.graceTimer = e.conn.opts.Clock.AfterFunc(e.conn.opts.ReplyGrace, func() {
 		answers := make(chan answer, 1)
-		nudge, err := e.conn.startCall(e.ctx, messaging.Shell, &messaging.KernelInfoRequest{}, answers)
+		nudge, err := e.conn.startCall(e.context(), messaging.Shell, &messaging.KernelInfoRequest{}, answers)
 		if err != nil {
 			return // the end of the connection, or of the run's context, ends the run
 		}

@@ -17,7 +17,11 @@ var nudges = []time.Duration{
 // output of the first run can be lost. Any iopub message proves the subscription: the transport subscribes to
 // everything first. There are no sleeps: a kernel that is up is ready after one exchange.
 func (c *Conn) Ready(ctx context.Context) (*messaging.KernelInfoReply, error) {
-	reply, err := c.ready(ctx)
+	return c.readyBy(ctx, messaging.Shell)
+}
+
+func (c *Conn) readyBy(ctx context.Context, ch messaging.Channel) (*messaging.KernelInfoReply, error) {
+	reply, err := c.ready(ctx, ch)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: ready: %w", err)
 	}
@@ -25,7 +29,7 @@ func (c *Conn) Ready(ctx context.Context) (*messaging.KernelInfoReply, error) {
 	return reply, nil
 }
 
-func (c *Conn) ready(ctx context.Context) (*messaging.KernelInfoReply, error) {
+func (c *Conn) ready(ctx context.Context, ch messaging.Channel) (*messaging.KernelInfoReply, error) {
 	answers := make(chan answer, 1)
 	var calls []*call
 	defer func() {
@@ -34,7 +38,7 @@ func (c *Conn) ready(ctx context.Context) (*messaging.KernelInfoReply, error) {
 		}
 	}()
 	ask := func() error {
-		k, err := c.startCall(ctx, messaging.Shell, &messaging.KernelInfoRequest{}, answers)
+		k, err := c.startCall(ctx, ch, &messaging.KernelInfoRequest{}, answers)
 		if err == nil {
 			calls = append(calls, k)
 		}

@@ -38,6 +38,7 @@ type Context struct {
 	reported bool   // the kernel's death has been told
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
 	idler    idler
+	orphan   *orphan // a run of an earlier program that nobody has resumed
 }
 
 // ContextOptions of Sandbox.CreateContext. Nil and zero fields are the defaults.
@@ -113,7 +114,7 @@ func (c *Context) takeTurn(ctx context.Context) error {
 	}
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(c.sandbox.life, func() { cancel(ErrKilled) })()
+	defer context.AfterFunc(c.sandbox.life, func() { cancel(context.Cause(c.sandbox.life)) })()
 	if err := c.turn.Acquire(waiting, 1); err != nil {
 		return context.Cause(waiting)
 	}
@@ -200,6 +201,7 @@ func (c *Context) revived() {
 	c.reported, c.idler.culled = false, false
 	c.mu.Unlock()
 	c.idle()
+	c.sandbox.remember()
 }
 
 // Restart ends the interpreter and starts it anew with the same id, directory and environment; variables are lost.
@@ -295,6 +297,7 @@ func (c *Context) Remove(ctx context.Context) error {
 		return nil
 	}
 	c.sandbox.forget(c)
+	c.sandbox.remember()
 	defer c.journal.close()
 	c.dropUndo(c.undo.replace(nil))
 	if err := k.Shutdown(ctx); err != nil {

@@ -58,7 +58,11 @@ func (c *Context) cull(number int) {
 	}
 	defer leave()
 	k := c.current()
-	if k.Conn().Err() != nil { // it died, which is to be told instead
+	switch conn := k.Conn(); {
+	case conn.Err() != nil: // it died, which is to be told instead
+		return
+	case conn.State() == kernel.Busy: // with the run of an earlier program
+		c.idle()
 		return
 	}
 	c.mu.Lock()

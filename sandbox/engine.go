@@ -175,14 +175,25 @@ func (e *Engine) enlist(s *Sandbox) error {
 	return nil
 }
 
-// Connect finds a live sandbox of this engine by its id. Error: ErrNotFound.
-func (e *Engine) Connect(_ context.Context, id string) (*Sandbox, error) {
+// Connect finds a live sandbox of this engine by its id, or takes over one that an earlier program has left, where the
+// backend's sandboxes outlive their program (docker, see Sandbox.Detach): contexts have their variables, code that runs goes on, and
+// Context.Resume gives the run. Commands of the earlier program live on, but are known here no more. Errors: ErrNotFound,
+// backends.ErrInUse.
+func (e *Engine) Connect(ctx context.Context, id string) (*Sandbox, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s, ok := e.sandboxes[id]; ok {
+	s, closed := e.sandboxes[id], e.closed
+	e.mu.Unlock()
+	if s != nil {
 		return s, nil
 	}
-	return nil, fmt.Errorf("sandbox: connect to %q: %w", id, ErrNotFound)
+	err := ErrClosed
+	if !closed {
+		s, err = e.adopt(ctx, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: connect to %q: %w", id, err)
+	}
+	return s, nil
 }
 
 // List describes the live sandboxes, oldest first.

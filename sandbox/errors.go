@@ -17,6 +17,8 @@ var (
 	ErrPaused         = backends.ErrPaused // nothing may be run or asked until Resume
 	ErrTimeout        = errors.New("timed out")
 	ErrKilled         = errors.New("sandbox was killed")
+	ErrDetached       = errors.New("sandbox was let go of by Detach: use Engine.Connect to take it over")
+	ErrNoRun          = errors.New("no run of an earlier program is left to resume")
 	ErrClosed         = errors.New("engine is closed")
 	ErrRemoved        = errors.New("context was removed")
 	ErrCulled         = errors.New("context was idle for longer than CullAfter and was ended")

@@ -306,9 +306,15 @@ func (r *Run) askInput(request *messaging.InputRequest) (string, error) {
 		stop(nil)
 		<-watched
 	}()
+	if r.opts.OnInput == nil { // of a run of another program, which could answer
+		return "", errNoInput
+	}
 	defer r.context.enterCallback(r.goroutine)()
 	return r.opts.OnInput(waiting, request.Prompt, request.Password)
 }
+
+// errNoInput ends an input that nobody answers.
+var errNoInput = errors.New("nobody answers input: set OnInput")
 
 // errInputOver is the end of a run that had asked for input.
 var errInputOver = errors.New("the run that asked for input is over")

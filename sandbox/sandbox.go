@@ -34,6 +34,8 @@ type Sandbox struct {
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
+	remembering sync.Mutex // held while the sandbox is kept for another program
+
 	clock   kernel.Clock // stands still while the sandbox is paused
 	gate    gate
 	history history
@@ -167,6 +169,11 @@ func (s *Sandbox) Info() Info {
 // SetTimeToLive lets the sandbox kill itself d from now, instead of when it would have; NoTimeout lets it live. While the
 // sandbox is paused the time does not run.
 func (s *Sandbox) SetTimeToLive(d time.Duration) {
+	s.expireIn(d)
+	s.remember()
+}
+
+func (s *Sandbox) expireIn(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.expiry != nil {
@@ -200,6 +207,7 @@ func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Con
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create context: %w", s.reason(err))
 	}
+	s.remember()
 	return c, nil
 }
 
@@ -255,8 +263,9 @@ func (s *Sandbox) defaultContext(ctx context.Context, language string) (*Context
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.defaults[language] = c
+	s.mu.Unlock()
+	s.remember()
 	return c, nil
 }
 
@@ -307,8 +316,8 @@ func (s *Sandbox) forget(c *Context) {
 
 // reason prefers the end of the sandbox as the reason of an error.
 func (s *Sandbox) reason(err error) error {
-	if s.life.Err() != nil && err != nil {
-		return ErrKilled
+	if over := context.Cause(s.life); over != nil && err != nil {
+		return over
 	}
 	return err
 }
