@@ -17,6 +17,7 @@ from traitlets.config import Config
 
 from dskernel import display, plumbing
 from dskernel.iopub import DirectIOPub, Doors
+from dskernel.packing import Tolerant
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
 
@@ -92,6 +93,11 @@ class SandboxKernelApp(IPKernelApp):
     @default("outstream_class")
     def _our_stream(self) -> str:
         return "dskernel.streams.LineStream"
+
+    def init_session(self) -> None:
+        """Makes the session, which loses no message to a text that is no Unicode."""
+        super().init_session()
+        self.session.pack = Tolerant(self.session.pack)
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
