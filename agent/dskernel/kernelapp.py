@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.session import Session
 from traitlets import default
 from traitlets.config import Config
 
@@ -94,10 +95,10 @@ class SandboxKernelApp(IPKernelApp):
     def _our_stream(self) -> str:
         return "dskernel.streams.LineStream"
 
-    def init_session(self) -> None:
-        """Makes the session, which loses no message to a text that is no Unicode."""
-        super().init_session()
-        self.session.pack = Tolerant(self.session.pack)
+    def _session_default(self) -> Session:
+        session = super()._session_default()
+        session.pack = Tolerant(session.pack)
+        return session
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
