@@ -98,10 +98,3 @@ func (e *Execution) Bind(ctx context.Context) {
 		stop()
 	}
 }
-
-// context is the run's.
-func (e *Execution) context() context.Context {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.ctx
-}

@@ -3,10 +3,13 @@ package kernel
 import (
 	"context"
 	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
 // Interrupts are sent only while the kernel runs the code they are meant for. One that comes earlier is lost:
-// ipykernel ignores SIGINT until its handler runs, and dies of it before it is initialised. One that waits for a paused process
+// ipykernel ignores SIGINT until its handler runs, also when a callback of an earlier run's holds it up, and dies of it before it
+// is initialised. One that waits for a paused process
 // may be taken by any of its threads as it goes on, and then does not wake the one that sleeps in the code.
 
 // runsAfter is how long after busy the code counts as running when the kernel sends no execute_input.
@@ -103,8 +106,59 @@ func (e *Execution) halt() {
 	case e.over:
 	case e.gotReply:
 		e.finishIdleLost()
+	case e.gotIdle:
+		e.finishLocked(ErrNoReply)
 	default:
-		e.conn.update(func(f *inFlight) { f.stuck = true })
+		e.conn.update(func(f *inFlight) { f.stuck = &abandoned{id: e.id, started: e.phase > phaseSent} })
 		e.finishLocked(ErrInterruptTimeout)
 	}
+}
+
+// abandoned is a run that was given up while the kernel was not done with it. Until it is, the kernel is stuck.
+type abandoned struct {
+	id         string
+	started    bool // an interrupt has been sent to it
+	interrupts int  // being sent
+	over       bool // the kernel is done with it
+}
+
+// deliverAbandoned takes a message of the run that the kernel is stuck in. It reports whether to interrupt the run: one
+// that the kernel begins only now is nobody's any more. It is called under the connection's lock.
+func (f *inFlight) deliverAbandoned(m *messaging.Message) (interrupt bool) {
+	switch {
+	case m.Channel == messaging.Shell && m.Header.MsgType == "execute_reply":
+		f.stuck.over = true
+	case m.Channel != messaging.IOPub:
+	case m.Header.MsgType == "execute_input" && !f.stuck.started:
+		f.stuck.started = true
+		f.stuck.interrupts++
+		return true
+	case m.Header.MsgType == "status":
+		content, err := m.Decode()
+		if status, ok := content.(*messaging.Status); err == nil && ok {
+			f.stuck.over = f.stuck.over || status.ExecutionState == messaging.StateIdle
+		}
+	}
+	f.unstick()
+	return false
+}
+
+// unstick lets runs in again when the kernel is done with the run it was stuck in, and no interrupt can hit another.
+func (f *inFlight) unstick() {
+	if f.stuck.over && f.stuck.interrupts == 0 {
+		f.stuck = nil
+	}
+}
+
+// interruptAbandoned interrupts the run that the kernel is stuck in.
+func (c *Conn) interruptAbandoned() {
+	ctx, cancel := context.WithTimeout(context.Background(), c.opts.InterruptGrace)
+	defer cancel()
+	if err := c.interrupt(ctx); err != nil {
+		c.opts.Logger.Warn("interrupt kernel", "error", err)
+	}
+	c.update(func(f *inFlight) {
+		f.stuck.interrupts-- // it is not another's while this one was being sent
+		f.unstick()
+	})
 }

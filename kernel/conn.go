@@ -97,7 +97,7 @@ type inFlight struct {
 	subscriptions map[*Subscription]struct{}
 	ready         bool
 	closing       bool
-	stuck         bool
+	stuck         *abandoned // the run that did not react to its interrupt; nil while there is none
 	heard         bool
 	lastIOPub     time.Time
 	unclaimed     int64 // messages nobody asked for
@@ -112,7 +112,7 @@ func (f *inFlight) refusal() error {
 		return f.err
 	case f.closing:
 		return ErrClosed
-	case f.stuck:
+	case f.stuck != nil:
 		return ErrStuck
 	}
 	return nil
@@ -173,6 +173,7 @@ func (c *Conn) dispatch(m *messaging.Message) {
 	parent := m.ParentID()
 	var e *Execution
 	var answered *call
+	unwanted := false
 	c.update(func(f *inFlight) {
 		if m.Channel == messaging.IOPub {
 			f.lastIOPub = time.Now()
@@ -186,6 +187,9 @@ func (c *Conn) dispatch(m *messaging.Message) {
 			answered = f.calls[parent]
 		}
 		claimed := e != nil || answered != nil
+		if f.stuck != nil && f.stuck.id == parent {
+			unwanted = f.deliverAbandoned(m)
+		}
 		for s := range f.subscriptions {
 			s.offer(m, claimed)
 		}
@@ -201,6 +205,9 @@ func (c *Conn) dispatch(m *messaging.Message) {
 		e.deliver(m)
 	case answered != nil:
 		answered.deliver(m)
+	}
+	if unwanted {
+		go c.interruptAbandoned()
 	}
 }
 

@@ -10,10 +10,11 @@ var (
 	// ErrClosed says that the connection was closed on our side.
 	ErrClosed = errors.New("kernel connection closed")
 	// ErrInterruptTimeout says that a run did not end within Options.InterruptGrace after its interrupt. The
-	// kernel is stuck from then on.
+	// kernel is stuck from then on, until it is done with the run. The cause of the run's context comes with it.
 	ErrInterruptTimeout = errors.New("kernel did not react to an interrupt")
-	// ErrStuck says that an earlier run did not react to its interrupt, so nothing can be asked until a restart.
-	ErrStuck = errors.New("kernel is stuck in an earlier run: restart it")
+	// ErrStuck says that an earlier run did not react to its interrupt and is not over, so nothing can be asked until it is,
+	// or until a restart.
+	ErrStuck = errors.New("kernel is stuck in an earlier run: wait for its end or restart it")
 	// ErrNoReply says that the kernel finished a request without answering it, because it does not know the
 	// request or because the reply was lost.
 	ErrNoReply = errors.New("kernel finished without a reply")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,8 +185,8 @@ func TestInputRequestIsAnswered(t *testing.T) {
 			}
 			c.Result(kerneltest.Text(value))
 		})
+		require.ErrorIs(t, execute(t, conn, "asks nothing").Reply(t.Context(), "unasked"), kernel.ErrNoInput)
 		e := execute(t, conn, "ask")
-		require.ErrorIs(t, e.Reply(t.Context(), "too early"), kernel.ErrNoInput)
 		var got string
 		for event, err := range e.All(t.Context()) {
 			require.NoError(t, err)
@@ -392,6 +393,75 @@ func TestInterruptWaitsUntilTheCodeRuns(t *testing.T) {
 		s := collect(t, e)
 		require.NoError(t, s.err)
 		require.Equal(t, []string{"error KeyboardInterrupt"}, s.texts)
+	})
+}
+
+func TestKernelIsStuckNoLongerThanTheRunThatWasGivenUp(t *testing.T) {
+	for _, end := range []string{"reply", "idle"} {
+		bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+			var interrupted atomic.Bool
+			fake.OnRaw("held up", func(c *kerneltest.Call) {
+				time.Sleep(8 * time.Second) // by something that no interrupt reaches
+				c.Busy()
+				c.ExecuteInput()
+				interrupted.Store(errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted))
+				if end == "reply" {
+					c.Reply(nil)
+				} else {
+					c.Idle()
+				}
+			})
+			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no patience"))
+			defer cancel()
+			e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "held up"}, nil)
+			require.NoError(t, err)
+			err = collect(t, e).err
+			require.ErrorIs(t, err, kernel.ErrInterruptTimeout)
+			require.ErrorContains(t, err, "no patience")
+			require.Equal(t, kernel.Stuck, conn.State())
+			_, err = conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+			require.ErrorIs(t, err, kernel.ErrStuck)
+			time.Sleep(3 * time.Second)
+			require.True(t, interrupted.Load(), "nobody wants it any more")
+			require.Equal(t, kernel.Idle, conn.State())
+			s := collect(t, execute(t, conn, "next"))
+			require.NoError(t, s.err)
+			require.Equal(t, []string{"next"}, s.texts)
+		})
+	}
+}
+
+func TestReplyThatIsLateCountsThoughTheContextIsDone(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("x", func(c *kerneltest.Call) {
+			c.Busy()
+			c.ExecuteInput()
+			<-c.Interrupted()
+			c.Idle() // and no reply
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "x"}, nil)
+		require.NoError(t, err)
+		require.ErrorIs(t, collect(t, e).err, kernel.ErrNoReply)
+		require.Equal(t, 2*time.Second, time.Since(start), "as soon as it is known to be lost")
+		require.Equal(t, kernel.Idle, conn.State(), "it answers, so it is not stuck")
+	})
+}
+
+func TestReplyThatCannotBeReadWholeIsSalvaged(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		fake.OnRaw("odd", func(c *kerneltest.Call) {
+			c.Busy()
+			m := c.Message(messaging.Shell, &messaging.ExecuteReply{})
+			m.Content = []byte(`{"status":"ok","execution_count":3,"payload":7}`)
+			c.Send(m)
+			c.Idle()
+		})
+		reply, err := execute(t, conn, "odd").Wait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, &messaging.ExecuteReply{Status: messaging.StatusOK, ExecutionCount: 3}, reply)
 	})
 }
 

@@ -89,6 +89,30 @@ func TestHostileKernelsHarmNobody(t *testing.T) {
 	}
 }
 
+func TestOutputOverTheFrameLimitIsLeftOutAndCounted(t *testing.T) {
+	fake := kerneltest.New(nil)
+	defer fake.Close()
+	info, err := kerneltest.Listen(fake, "unix")
+	require.NoError(t, err)
+	transport, err := zmtp.Connect(t.Context(), info, &zmtp.TransportOptions{MaxFrame: 1 << 20})
+	require.NoError(t, err)
+	conn := kernel.New(transport, nil)
+	defer func() { require.NoError(t, conn.Close()) }()
+	_, err = conn.Ready(t.Context())
+	require.NoError(t, err)
+	fake.On("much", func(c *kerneltest.Call) {
+		c.Stream("stdout", "before")
+		c.Stream("stdout", strings.Repeat("x", 5<<20))
+		c.Stream("stdout", "after")
+	})
+	s := collect(t, execute(t, conn, "much"))
+	require.NoError(t, s.err)
+	require.Equal(t, []string{"before", "after"}, s.texts)
+	require.Equal(t, 1, s.cut.Messages)
+	require.InDelta(t, 5<<20, s.cut.Bytes, 2000)
+	require.Equal(t, []string{"next"}, collect(t, execute(t, conn, "next")).texts)
+}
+
 func TestFakeKernelOverSocketsIsAKernel(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
 		t.Run(network, func(t *testing.T) {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -31,8 +32,12 @@ func (e *Execution) deliver(m *messaging.Message) {
 			e.enqueue(m)
 		}
 	case messaging.IOPub:
-		if m.Header.MsgType == "status" {
+		switch m.Header.MsgType {
+		case "status":
 			e.takeStatus(m)
+			return
+		case leftOutType:
+			e.leaveOut(m)
 			return
 		}
 		e.advance(phaseRuns) // output of any kind shows that the code runs
@@ -57,6 +62,16 @@ func (e *Execution) signal() {
 	}
 }
 
+var leftOutType = (*messaging.LeftOut)(nil).MsgType()
+
+// leaveOut counts what was too large to be received.
+func (e *Execution) leaveOut(m *messaging.Message) {
+	if content, err := m.Decode(); err == nil {
+		e.queue.leaveOut(max(0, content.(*messaging.LeftOut).Bytes))
+		e.signal()
+	}
+}
+
 func (e *Execution) takeReply(m *messaging.Message) {
 	if e.gotReply || m.Header.MsgType != "execute_reply" {
 		return
@@ -65,7 +80,7 @@ func (e *Execution) takeReply(m *messaging.Message) {
 	reply, ok := content.(*messaging.ExecuteReply)
 	if err != nil || !ok {
 		e.conn.opts.OnProtocolError(err)
-		reply = &messaging.ExecuteReply{Status: messaging.StatusError}
+		reply = messaging.SalvageExecuteReply(m.Content)
 	}
 	e.reply, e.gotReply = reply, true
 	if e.entire {
@@ -126,13 +141,21 @@ func (e *Execution) awaitIdle(wait time.Duration) {
 }
 
 // awaitReply asks the kernel for its info after ReplyGrace: that unwedges a stranded reply of ipykernel 7. Shell
-// answers in order, so when the info came and the reply did not, it never will.
+// answers in order, so when the info came and the reply did not, it never will. The run's context may be done by then: its
+// reply counts nevertheless.
 func (e *Execution) awaitReply() {
 	e.graceTimer = e.conn.opts.Clock.AfterFunc(e.conn.opts.ReplyGrace, func() {
 		answers := make(chan answer, 1)
-		nudge, err := e.conn.startCall(e.context(), messaging.Shell, &messaging.KernelInfoRequest{}, answers)
+		ctx, cancel := context.WithTimeout(context.Background(), e.conn.opts.ReplyGrace)
+		defer cancel()
+		nudge, err := e.conn.startCall(ctx, messaging.Shell, &messaging.KernelInfoRequest{}, answers)
 		if err != nil {
-			return // the end of the connection, or of the run's context, ends the run
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			if !e.over && e.conn.life.Err() == nil {
+				e.awaitReply() // the socket took nothing in time
+			}
+			return
 		}
 		defer nudge.forget()
 		select {
@@ -168,8 +191,13 @@ func (e *Execution) finishLocked(err error) {
 		return
 	}
 	e.over = true
-	if err == nil && e.cancelled && e.ctx.Err() != nil {
-		err = context.Cause(e.ctx)
+	if e.cancelled && e.ctx.Err() != nil {
+		switch cause := context.Cause(e.ctx); {
+		case err == nil:
+			err = cause
+		case errors.Is(err, ErrInterruptTimeout):
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
 	}
 	if err != nil {
 		e.err = fmt.Errorf("kernel: run: %w", err)

@@ -8,7 +8,7 @@ const (
 	Starting State = "starting" // not Ready yet
 	Idle     State = "idle"
 	Busy     State = "busy"  // a run of ours is under way
-	Stuck    State = "stuck" // did not react to an interrupt; only a restart helps
+	Stuck    State = "stuck" // did not react to an interrupt: until it is done with that run, or is restarted
 	Dead     State = "dead"  // see Err
 )
 
@@ -19,7 +19,7 @@ func (c *Conn) State() State {
 	switch f := &c.state; {
 	case f.err != nil:
 		return Dead
-	case f.stuck:
+	case f.stuck != nil:
 		return Stuck
 	case len(f.executions) > 0:
 		return Busy

@@ -62,6 +62,8 @@ var contents = map[string]func() Content{
 
 	"input_request": func() Content { return new(InputRequest) },
 	"input_reply":   func() Content { return new(InputReply) },
+
+	leftOutType: func() Content { return new(LeftOut) },
 }
 
 // UnknownContent is the content of a message type that this package does not know, kept as it came.

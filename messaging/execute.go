@@ -72,5 +72,7 @@ type Payload struct {
 	Replace  bool            `json:"replace,omitempty"`  // set_next_input
 	Filename string          `json:"filename,omitempty"` // edit
 	Line     json.RawMessage `json:"line_number,omitempty"`
-	Keep     bool            `json:"keepkernel,omitempty"` // ask_exit
+	// Keep is of ask_exit: what exit() was given, which IPython takes for whether the kernel is to go on. It is false, true,
+	// or anything else, such as the number in exit(4).
+	Keep json.RawMessage `json:"keepkernel,omitempty"`
 }

@@ -67,6 +67,27 @@ func (s *ReplyStatus) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// SalvageExecuteReply reads what can be read of an execute_reply whose Decode failed: each member by itself, and StatusError
+// when the status is none of them.
+func SalvageExecuteReply(b json.RawMessage) *ExecuteReply {
+	r := &ExecuteReply{Status: StatusError}
+	var members map[string]json.RawMessage
+	if decodeLenient(b, &members) != nil {
+		return r
+	}
+	for name, to := range map[string]any{
+		"execution_count": &r.ExecutionCount, "payload": &r.Payload, "user_expressions": &r.UserExpressions,
+		"ename": &r.EName, "evalue": &r.EValue, "traceback": &r.Traceback,
+	} {
+		_ = json.Unmarshal(members[name], to) // what fails is what is not salvaged
+	}
+	var status ReplyStatus
+	if json.Unmarshal(members["status"], &status) == nil && status != "" {
+		r.Status = status
+	}
+	return r
+}
+
 // decodeLenient is json.Unmarshal, tried again on a sanitized copy: Python's json writes NaN and
 // Infinity, and surrogateescape lets invalid UTF-8 through.
 func decodeLenient(b json.RawMessage, v any) error {

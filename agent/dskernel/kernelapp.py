@@ -12,11 +12,14 @@ from contextlib import contextmanager
 import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.session import Session
 from traitlets import default
 from traitlets.config import Config
 
 from dskernel import display, plumbing
 from dskernel.iopub import DirectIOPub, Doors
+from dskernel.packing import Tolerant
+from dskernel.runargs import RunArgs
 from dskernel.runenv import RunEnv
 from dskernel.shell import SandboxShell
 
@@ -24,7 +27,7 @@ plumbing.follow_loops()
 
 
 class SandboxKernel(IPythonKernel):
-    """A kernel that takes a run's environment variables from the metadata of its request."""
+    """A kernel that takes a run's environment variables and arguments from the metadata of its request."""
 
     msg_types = [*IPythonKernel.msg_types, "checkpoint_request"]
     brancher = None
@@ -40,8 +43,9 @@ class SandboxKernel(IPythonKernel):
         return 0.0
 
     async def execute_request(self, stream, ident, parent) -> None:
-        """Runs a request with its variables set."""
-        with RunEnv(parent.get("metadata")) as env:
+        """Runs a request with its variables and arguments set."""
+        metadata = parent.get("metadata")
+        with RunEnv(metadata) as env, RunArgs(metadata, self.shell.user_ns):
             if env.refused:
                 self.log.warning("environment of the run: refused %s", ", ".join(map(repr, env.refused)))
             await super().execute_request(stream, ident, parent)
@@ -92,6 +96,11 @@ class SandboxKernelApp(IPKernelApp):
     @default("outstream_class")
     def _our_stream(self) -> str:
         return "dskernel.streams.LineStream"
+
+    def _session_default(self) -> Session:
+        session = super()._session_default()
+        session.pack = Tolerant(session.pack)
+        return session
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""

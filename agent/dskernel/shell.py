@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from typing import Callable
 
-from ipykernel.zmqshell import ZMQInteractiveShell
+from ipykernel.zmqshell import ZMQExitAutocall, ZMQInteractiveShell
+from traitlets import default
 
 from dskernel.streams import LineStream
 
@@ -21,8 +23,48 @@ MAX_KEPT = (
 )  # characters of a run's stdout, and of its stderr; the rest is not in a notebook of %notebook
 
 
+class Exit(ZMQExitAutocall):
+    """What ``exit`` and ``quit`` are: Python's, which end the code.
+
+    ipykernel's ask the front end to go away, and the code goes on.
+    """
+
+    def __call__(self, keep_kernel=None) -> None:
+        raise SystemExit(None if isinstance(keep_kernel, bool) else keep_kernel)
+
+
+def is_success(error: object) -> bool:
+    """Reports whether an exception is the end of a program that has nothing to complain of."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
+
+
 class SandboxShell(ZMQInteractiveShell):
-    """A shell that hears what streams send, where IPython 9 puts a Python function around their ``write``."""
+    """A shell whose code ends as a program does, and which hears what streams send.
+
+    ``sys.exit()`` is no error. Where IPython 9 puts a Python function around streams' ``write``, to keep
+    a run's output, this shell listens to them.
+    """
+
+    @default("exiter")
+    def _default_exiter(self) -> Exit:
+        return Exit(self)
+
+    def init_traceback_handlers(self, custom_exceptions) -> None:
+        """Sets up tracebacks, and leaves out the advice how to leave a terminal."""
+        super().init_traceback_handlers(custom_exceptions)
+        warnings.filterwarnings("ignore", "To exit: use 'exit'", UserWarning)
+
+    def showtraceback(self, exc_tuple=None, *args, **kwargs) -> None:
+        """Shows an exception, unless it is the end of the code as it should be."""
+        if not is_success((exc_tuple or sys.exc_info())[1]):
+            super().showtraceback(exc_tuple, *args, **kwargs)
+
+    async def run_code(self, code_obj, result=None, **options) -> bool:
+        """Runs a part of a run's code; the result is whether to leave out the rest."""
+        stop = await super().run_code(code_obj, result, **options)
+        if result is not None and is_success(result.error_in_exec):
+            result.error_in_exec = None
+        return stop
 
     def init_history(self) -> None:
         """Sets up the history as IPython does."""

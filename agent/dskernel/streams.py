@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Callable
 
 from dskernel.children import tell
@@ -18,6 +19,7 @@ from dskernel.spool import Spool
 LOOK_AFTER = 0.0001  # seconds between two writes in which a subprocess may have written too
 FLOOD = 64  # writes without such a pause
 MAX_WAITING = 4 << 20  # characters; whoever writes more lines waits until they are sent
+MAX_MESSAGE = 4 << 20  # bytes of text; more is sent in several messages
 MAX_LINE = 64 << 20  # characters of a line that is not whole yet
 QUIET = ("zmq", "tqdm")  # modules whose threads don't print for a request
 SWITCH = "DS_SANDBOX_CHEAP_PRINT"  # an environment variable; 0 does without floods
@@ -50,7 +52,7 @@ class LineStream(PipedStream):
         self._cheap = countable() and os.environ.get(SWITCH) != "0"
         self._written = 0.0  # when something was written last
         self._burst = 0  # writes since the last pause
-        self._spooled = 0  # bytes that the flood had brought when it was minded last
+        self._spooled = 0  # bytes that the flood had brought when it was minded last, until they are taken
         # The thread and the task that took the latest request, and the threads there were before the first.
         self._runs_in: tuple[int, object] | None = None
         self._first_threads: weakref.WeakSet[threading.Thread] | None = None
@@ -99,7 +101,7 @@ class LineStream(PipedStream):
         self._schedule_flush()
         self._waiting += count
         self._burst += 1
-        if self._waiting > (MAX_WAITING if string.endswith("\n") else MAX_LINE):
+        if self._waiting + self._spooled > (MAX_WAITING if string.endswith("\n") else MAX_LINE):
             self._in_io_thread(self._send_whole_lines)
         elif self._burst >= FLOOD:
             self._begin_flood()
@@ -191,6 +193,9 @@ class LineStream(PipedStream):
             or self.echo is not None
             or "write" in mine
             or self._runs_in != place_of_execution()
+            # While the IO thread sends it can't mind: what a flood of long lines brings in the meantime takes
+            # longer to send, and brings more.
+            or getattr(self.pub_thread, "_busy", False)
         ):
             return
         if self._by_context and not all(map(self._is_quiet, threading.enumerate())):
@@ -221,11 +226,10 @@ class LineStream(PipedStream):
         begun = time.monotonic()
         time.sleep(LOOK_AFTER)
         paused = time.monotonic() - begun < sys.getswitchinterval()
-        size = self._spool.size()
-        if paused or size == self._spooled or size > MAX_WAITING:
+        before, self._spooled = self._spooled, self._spool.size()
+        if paused or self._spooled == before or self._spooled > MAX_WAITING:
             self._end_flood()
         else:
-            self._spooled = size
             self._io_loop.add_callback(self._mind)
 
     # Flushing.
@@ -293,7 +297,8 @@ class LineStream(PipedStream):
             with contextlib.suppress(OSError):
                 self.echo.flush()
         for parent, text in self._take(hold_back):
-            self._send_message(parent, text)
+            for part in parts(text):
+                self._send_message(parent, part)
 
     def _take(self, hold_back: bool) -> list[tuple[dict, str]]:
         with self._lock:
@@ -343,6 +348,17 @@ class Tail:
             text = ""
         whole, self._text = self._text + text, ""
         return whole
+
+
+def parts(text: str) -> Iterator[str]:
+    """Cuts what is too much for one message, after a line's end if there is one."""
+    limit = MAX_MESSAGE if text.isascii() else MAX_MESSAGE // 4  # no character takes more than 4 bytes
+    begin = 0
+    while len(text) - begin > limit:
+        end = text.rfind("\n", begin, begin + limit) + 1 or begin + limit
+        yield text[begin:end]
+        begin = end
+    yield text[begin:] if begin else text
 
 
 class Elsewhere:

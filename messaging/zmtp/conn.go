@@ -19,6 +19,9 @@ type Options struct {
 	Identity         string        // 1 to 255 bytes, not beginning with 0; none
 	MaxFrame         int64         // largest frame and largest message accepted, bytes; 256 MiB
 	HandshakeTimeout time.Duration // 10 s
+	// SkipOversize reads past a message over MaxFrame, up to 16 times that, instead of giving up the connection: what a
+	// publisher sends can be missed.
+	SkipOversize bool
 }
 
 // The defaults of Options.
@@ -42,6 +45,7 @@ type Conn struct {
 	r        *bufio.Reader
 	peer     zmq4.Metadata
 	maxFrame int64
+	skips    bool
 	pace     pacer // the reader's
 
 	writing  sync.Mutex // held while a message is written
@@ -87,7 +91,7 @@ func open(ctx context.Context, conn net.Conn, opts *Options, server bool) (_ *Co
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("zmtp: %w", err)
 	}
-	return &Conn{conn: conn, r: g.r, peer: shaken.Peer.Meta, maxFrame: maxFrame}, nil
+	return &Conn{conn: conn, r: g.r, peer: shaken.Peer.Meta, maxFrame: maxFrame, skips: opts.SkipOversize}, nil
 }
 
 // shake does the handshake. The library panics at a socket type that it does not know, which is the peer's to name; it runs

@@ -24,7 +24,8 @@ func header(b []byte) (flags byte, size uint64, n int) {
 }
 
 // ReadMessage returns the frames of the next message. Commands are answered or skipped. Errors: io.EOF after a clean
-// end, io.ErrUnexpectedEOF after an end inside a message, ErrTooLarge, what the network says.
+// end, io.ErrUnexpectedEOF after an end inside a message, ErrTooLarge, what the network says; and, with
+// Options.SkipOversize, *SkippedError, after which the next message can be read.
 func (c *Conn) ReadMessage() ([][]byte, error) {
 	for {
 		if frames := c.buffered(); frames != nil {
@@ -99,6 +100,9 @@ func (c *Conn) readSlow() ([][]byte, error) {
 			continue
 		}
 		if size > uint64(c.maxFrame) || total+int64(size) > c.maxFrame {
+			if c.skips {
+				return nil, c.skip(frames, flags, total, int64(size))
+			}
 			return nil, fmt.Errorf("%w: %d bytes announced after %d, the limit is %d", ErrTooLarge, size, total, c.maxFrame)
 		}
 		if len(frames) == maxFrames {
@@ -137,8 +141,9 @@ func (c *Conn) readHeader(inside bool) (flags byte, size uint64, err error) {
 	return flags, size, nil
 }
 
-// growAt is the size up to which a frame is allocated at once. A larger one grows with what has really come.
-const growAt = 1 << 20
+// growAt is the size up to which a frame is allocated at once. A larger one grows with what has really come. Our own
+// kernels send a flood in messages of 4 MiB.
+const growAt = 6 << 20
 
 // readBody reads a frame's bytes.
 func (c *Conn) readBody(size int) ([]byte, error) {

@@ -16,7 +16,7 @@ import (
 
 // TransportOptions of Connect. Nil and zero fields are the defaults.
 type TransportOptions struct {
-	MaxFrame         int64         // largest message accepted, bytes; 256 MiB
+	MaxFrame         int64         // largest message accepted, bytes; 256 MiB. Of iopub a larger one is left out, see messaging.LeftOut
 	HandshakeTimeout time.Duration // 10 s
 	// OnError hears of messages that are skipped because they can't be read. It is called on a reader's goroutine and
 	// must not block.
@@ -116,6 +116,7 @@ func (t *Transport) dial(ctx context.Context, info *messaging.ConnectionInfo) er
 			if s.channel != messaging.IOPub {
 				o.Identity = identity
 			}
+			o.SkipOversize = s.channel == messaging.IOPub
 			if conns[i], errs[i] = Dial(ctx, network, address, &o); errs[i] != nil {
 				errs[i] = fmt.Errorf("%s: %w", s.channel, errs[i])
 				return
@@ -145,6 +146,14 @@ func (t *Transport) read(channel messaging.Channel, conn *Conn) {
 	decoder := messaging.Decoder{Signer: t.signer}
 	for {
 		frames, err := conn.ReadMessage()
+		var skipped *SkippedError
+		if errors.As(err, &skipped) {
+			t.opts.OnError(fmt.Errorf("%s: %w", channel, err))
+			if m := messaging.NewLeftOut(channel, skipped.Frames, skipped.Size); m != nil {
+				t.handle(m)
+			}
+			continue
+		}
 		if err != nil {
 			t.readerEnded(err)
 			return

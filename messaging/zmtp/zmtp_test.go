@@ -61,6 +61,34 @@ func TestMessagesOfAllSizesPass(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+func TestMessageOverTheLimitIsSkippedOnWish(t *testing.T) {
+	a, b := pair(t, &zmtp.Options{Type: "DEALER"}, &zmtp.Options{Type: "ROUTER", MaxFrame: 100_000, SkipOversize: true})
+	go func() {
+		for _, frames := range [][][]byte{
+			{[]byte("topic"), make([]byte, 1_000_000), []byte("end")},
+			{[]byte("topic"), make([]byte, 60_000), make([]byte, 60_000)},
+			{[]byte("next")},
+			{make([]byte, 1_600_001)},
+		} {
+			_ = a.WriteMessage(context.Background(), frames) // the last is refused
+		}
+	}()
+	var skipped *zmtp.SkippedError
+	_, err := b.ReadMessage()
+	require.ErrorAs(t, err, &skipped)
+	require.Equal(t, [][]byte{[]byte("topic")}, skipped.Frames)
+	require.Equal(t, int64(1_000_008), skipped.Size)
+	_, err = b.ReadMessage()
+	require.ErrorAs(t, err, &skipped)
+	require.Equal(t, int64(120_005), skipped.Size)
+	frames, err := b.ReadMessage()
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("next")}, frames)
+	_, err = b.ReadMessage()
+	require.ErrorIs(t, err, zmtp.ErrTooLarge, "what is no output that became too large")
+	require.NoError(t, b.Close())
+}
+
 func TestManySmallMessagesKeepTheirOrder(t *testing.T) {
 	a, b := pair(t, &zmtp.Options{Type: "DEALER"}, &zmtp.Options{Type: "ROUTER"})
 	const n = 20_000

@@ -120,6 +120,30 @@ grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert int(kernel.run("grown").result) < 200_000  # KiB
 
 
+def test_long_lines_are_sent_in_messages_of_bounded_size(kernel):
+    code = """
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for i in range(300): print('short')
+line = 'x' * 99_999
+for i in range(4000): print(line)
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+"""
+    kernel.run("import resource")
+    r = kernel.run(code)
+    assert r.stdout == "short\n" * 300 + ("x" * 99_999 + "\n") * 4000
+    assert max(map(len, r.texts())) <= 4 << 20
+    assert int(kernel.run("grown").result) < 250_000  # KiB
+
+
+def test_a_text_that_is_too_long_is_cut_between_characters(kernel):
+    for text in ("'x' * 20_000_000", "'€😀é' * 3_000_000", "('y' * 5_000_000 + chr(10)) * 3"):
+        r = kernel.run("print(%s)" % text)
+        assert r.stdout == eval(text) + "\n"
+        assert max(len(t.encode()) for t in r.texts()) <= 4 << 20
+    texts = kernel.run("print(('z' * 99_999 + chr(10)) * 100, end='')").texts()
+    assert len(texts) == 3 and all(t.endswith("\n") for t in texts)
+
+
 def test_fork_in_a_flood_tells_nothing_twice(kernel):
     code = """
 for i in range(1000): print(i)

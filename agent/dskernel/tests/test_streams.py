@@ -199,3 +199,13 @@ def test_big_print_is_whole(kernel):
 def test_copies_go_to_the_descriptor_that_was(kernel):
     kernel.run("import os; os.write(1, b'for the log of the process\\n'); None")
     assert "for the log of the process\n" in Path(kernel.output).read_text(errors="replace")
+
+
+def test_text_without_an_encoding_is_shown_with_a_replacement(kernel):
+    r = kernel.run("print('before')\nprint('a\\udc80b', '\\ud83d\\ude00', '\\ud800')\nprint('after')")
+    assert r.stdout == "before\na\ufffdb \U0001f600 \ufffd\nafter\n"
+    r = kernel.run("raise ValueError('x\\ud800y')")
+    assert r.reply["evalue"] == r.of("error")[0]["evalue"] == "x\ufffdy"
+    assert kernel.run("class Odd:\n    def __repr__(self): return '<\\ud800>'\nOdd()").result == "<\ufffd>"
+    # What the parser of Python refuses is an error as any other.
+    assert kernel.run("'alive'").result == "'alive'"
