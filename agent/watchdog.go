@@ -14,7 +14,7 @@ import (
 type watchdog struct {
 	limiter *limiter
 	keeper  *keeper
-	dirs    []string // what counts for the limit of disk, the workspace first
+	files   *disk
 	warn    func(msg string, args ...any)
 
 	wake chan struct{} // of one element: code begins to work
@@ -30,7 +30,8 @@ type watchdog struct {
 	refused int64         // forks, at the last look
 	storm   [2]time.Time  // since when, and until when, forks were refused without a longer pause
 	disk    diskUse       // last counted
-	diskHit int64         // what disk held when it was last found over the limit
+	diskHit int64         // what was held against the limit when it was last found exceeded
+	unseen  bool          // it was told that not all can be counted
 
 	mu      sync.Mutex                   // guards what follows
 	runs    int                          // under way
@@ -57,9 +58,9 @@ const (
 	forkCalm  = 3 * time.Second
 )
 
-func newWatchdog(l *limiter, k *keeper, dirs []string, warn func(string, ...any)) *watchdog {
+func newWatchdog(l *limiter, k *keeper, files *disk, warn func(string, ...any)) *watchdog {
 	w := &watchdog{
-		limiter: l, keeper: k, dirs: dirs, warn: warn, pause: firstPause, reasons: make(map[int]*backends.LimitError),
+		limiter: l, keeper: k, files: files, warn: warn, pause: firstPause, reasons: make(map[int]*backends.LimitError),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	w.life, w.stop = context.WithCancel(context.Background())
@@ -228,17 +229,24 @@ func (w *watchdog) lookCPU() bool {
 }
 
 // lookDisk ends everything when the folders hold too much, and then only when they grow further: the code may be run
-// again to remove what is too much.
+// again to remove what is too much. Of folders that can't be looked into, which anybody may have, nothing is concluded.
 func (w *watchdog) lookDisk(busy bool) bool {
 	limit := w.limiter.limits.Disk
 	// Counting takes at most a twentieth of the time.
 	if limit == 0 || !busy && !w.disk.time.IsZero() || time.Since(w.disk.time) < max(busyPause/2, 20*w.disk.took) {
 		return false
 	}
-	w.disk = measureDisk(w.life, w.dirs...)
-	c := w.limiter.census(w.keeper)
-	used := w.disk.bytes + c.unlinkedBytes(w.dirs[0]) // and what files without a name take
-	if used <= limit && !w.disk.partial {
+	var used int64
+	used, w.disk = w.files.charge(w.life)
+	if w.life.Err() != nil {
+		return false
+	}
+	if w.disk.partial && !w.unseen {
+		w.warn("the limit of disk holds for what can be counted only: folders deny it, are changed all the time, or hold too much")
+	}
+	w.unseen = w.disk.partial
+	uncounted := w.disk.full && !w.files.base.full
+	if used <= limit && !uncounted {
 		w.diskHit = 0
 		return false
 	}
@@ -250,8 +258,9 @@ func (w *watchdog) lookDisk(busy bool) bool {
 		reason.Note = "and more than can be counted"
 	}
 	w.killAll(reason)
-	w.disk = measureDisk(w.life, w.dirs...) // what was written until then is not held against those who come to remove it
-	w.diskHit = max(used, w.disk.bytes)
+	// What was written until then is not held against those who come to remove it.
+	after, now := w.files.charge(w.life)
+	w.disk, w.diskHit = now, max(used, after)
 	return true
 }
 

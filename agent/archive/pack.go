@@ -21,6 +21,8 @@ type Options struct {
 	OnProgress func(backends.Progress)
 	// OutwardLinks lets Unpack make symbolic links that lead out of the folder. Without it these are ErrOutside.
 	OutwardLinks bool
+	// Take is asked by Unpack for room on the disk, in bytes, before it is used. An error ends the Unpack.
+	Take func(n int64) error
 }
 
 // What one folder may hold, and how deep folders may lie.

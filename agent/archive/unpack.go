@@ -16,6 +16,9 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
+// slack is what an entry takes besides its contents at the most, bytes: a folder its block, a file the rest of its last one.
+const slack = 4096
+
 // unpacker is an Unpack under way.
 type unpacker struct {
 	ctx  context.Context
@@ -70,6 +73,9 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 		return err
 	}
 	u.begin(name)
+	if err := u.take(slack); err != nil {
+		return err
+	}
 	if sparse(header) {
 		return fmt.Errorf("%w: sparse files in tar streams, a few bytes of which may fill a disk", backends.ErrUnsupported)
 	}
@@ -204,6 +210,9 @@ func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) erro
 		}
 		n, err := contents.Read(u.buf)
 		if n > 0 {
+			if err := u.take(int64(n)); err != nil {
+				return err
+			}
 			if _, err := f.Write(u.buf[:n]); err != nil {
 				return err
 			}
@@ -228,6 +237,14 @@ func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) erro
 		return nil
 	}
 	return setModTime(f, header.ModTime)
+}
+
+// take asks for room.
+func (u *unpacker) take(n int64) error {
+	if u.opts.Take == nil {
+		return nil
+	}
+	return u.opts.Take(n)
 }
 
 // replace makes something under a name that may be taken by a file or a link.
