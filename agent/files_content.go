@@ -145,7 +145,7 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File, 
 	if err != nil {
 		return 0, told(err)
 	}
-	room.kept = true
+	room.keep()
 	return n, nil
 }
 
@@ -232,7 +232,7 @@ func copyTree(ctx context.Context, from, to entry) error {
 	packed := make(chan error, 1)
 	go func() {
 		err := archive.Pack(ctx, from.in.root, from.name, w, nil)
-		_ = w.CloseWithError(err) // nil is io.EOF
+		_ = w.CloseWithError(archive.EndOf(err)) // nil is io.EOF
 		packed <- err
 	}()
 	err := to.in.unpack(ctx, to.name, r)

@@ -52,6 +52,13 @@ func (r *room) take(ctx context.Context, n int64) error {
 // wanted is what is held against the limit with what our calls have written since the count. The caller holds the lock.
 func (d *disk) wanted() int64 { return d.charged() + d.spent + d.pending }
 
+// keep says that the file was completed.
+func (r *room) keep() {
+	if r != nil {
+		r.kept = true
+	}
+}
+
 // settle says that the file without a name has one now, or is gone.
 func (r *room) settle() {
 	if r == nil || !r.nameless {

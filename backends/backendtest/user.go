@@ -31,7 +31,8 @@ func AsOrdinaryUser(t *testing.T, pattern, must string, args ...string) {
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{"-test.run", pattern, "-test.v", "-test.count=1"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "XDG_RUNTIME_DIR=", "XDG_CACHE_HOME=")
+	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "XDG_RUNTIME_DIR=", "XDG_CACHE_HOME=",
+		"PATH=/usr/local/bin:/usr/bin:/bin") // without folders of root's, for which the search for a program ends in EACCES
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	if !strings.Contains(string(out), "--- PASS: "+must) {
