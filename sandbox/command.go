@@ -249,6 +249,39 @@ func (c *Command) expire(timeout time.Duration) {
 	c.strike(backends.Kill) // children that outlived it, too
 }
 
+// How long a command that was killed is waited for: what is frozen by a control group does not even die.
+const (
+	abortPatience  = 10 * time.Second
+	pausedPatience = 250 * time.Millisecond
+)
+
+// abort kills a command, and gives it up when it does not end for that.
+func (c *Command) abort(over context.Context, giveUp func()) {
+	c.strike(backends.Kill)
+	wait := abortPatience
+	if c.sandbox.gate.isPaused() {
+		wait = pausedPatience
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-c.exited: // what follows is bounded
+	case <-over.Done():
+	case <-timer.C:
+		giveUp()
+	}
+}
+
+// sofar is the result of a command that has not ended.
+func (c *Command) sofar() *CommandResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &CommandResult{
+		PID: c.pid, ExitCode: -1, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
+	}
+}
+
 // strike sends a signal without anybody waiting for it.
 func (c *Command) strike(sig backends.Signal) {
 	if err := c.process.Signal(context.Background(), sig); err != nil {
