@@ -131,6 +131,7 @@ type procStat struct {
 	threads int
 	memory  int64 // resident, bytes
 	ended   bool  // but not reaped
+	parent  int
 }
 
 // tick is the unit of times in /proc, which Linux fixes for all programs.
@@ -156,7 +157,7 @@ func readStat(pid int) (procStat, bool) {
 		return n
 	}
 	s := procStat{
-		cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19)),
+		cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19)), parent: int(number(1)),
 		threads: int(number(17)), ended: fields[0][0] == 'Z' || fields[0][0] == 'X',
 	}
 	if len(fields) > 21 {
@@ -210,4 +211,10 @@ func writeProc(path, text string) error {
 	}
 	_, err = unix.Write(fd, []byte(text))
 	return errors.Join(err, unix.Close(fd))
+}
+
+// parentOf is the parent of a process; 0 when it is gone.
+func parentOf(pid int) int {
+	s, _ := readStat(pid)
+	return s.parent
 }

@@ -37,8 +37,8 @@ type watchdog struct {
 	runs    int                          // under way
 	reasons map[int]*backends.LimitError // for processes that it has killed, by id
 	all     *backends.LimitError         // why everything is being killed now
-	kills   int64                        // by the system for the limit of memory, as far as they are explained
-	spent   *backends.LimitError         // CPU time is used up
+	record  record
+	spent   *backends.LimitError // CPU time is used up
 }
 
 // How often it looks.
@@ -75,6 +75,7 @@ func newWatchdog(l *limiter, k *keeper, files *disk, warn func(string, ...any)) 
 // begin tells that a run begins; finish tells that it is over. While any is under way the code counts as working.
 func (w *watchdog) begin() {
 	w.mu.Lock()
+	w.noteSystem() // what was before is not the run's
 	w.runs++
 	w.mu.Unlock()
 	w.rouse()
@@ -129,6 +130,7 @@ func (w *watchdog) run() {
 // look takes figures and acts on them; it returns when to look again.
 func (w *watchdog) look() time.Duration {
 	l, now := w.limiter, time.Now()
+	w.takeNote()
 	cpu, counted := time.Duration(0), false
 	if l.group != nil {
 		cpu, counted = l.group.cpu()
@@ -264,8 +266,9 @@ func (w *watchdog) lookDisk(busy bool) bool {
 	return true
 }
 
-// explain notes why a process is about to be killed, if it is one that somebody will ask about.
+// explain notes why a process is about to be killed.
 func (w *watchdog) explain(pid int, reason *backends.LimitError) {
+	w.struck(reason, w.ancestor(pid))
 	if !w.keeper.started(pid) && !slices.Contains(w.keeper.owner.guestIDs(), pid) {
 		return
 	}
@@ -276,6 +279,7 @@ func (w *watchdog) explain(pid int, reason *backends.LimitError) {
 
 // killAll ends every process, for a reason.
 func (w *watchdog) killAll(reason *backends.LimitError) {
+	w.struck(reason, 0)
 	w.setAll(reason)
 	defer w.setAll(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
@@ -290,36 +294,6 @@ func (w *watchdog) setAll(reason *backends.LimitError) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all = reason
-}
-
-// verdict tells which limit ended a process; nil when none did. It is called once for each, as it ends.
-func (w *watchdog) verdict(pid int, status backends.ExitStatus) *backends.LimitError {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	reason := w.reasons[pid]
-	delete(w.reasons, pid)
-	switch {
-	case status.Signal != "SIGKILL":
-		return w.limiter.judge(status)
-	case w.all != nil:
-		return w.all
-	case reason != nil:
-		return reason
-	}
-	return w.killedForMemory()
-}
-
-// killedForMemory tells whether the system has killed for the limit of memory since it was last asked.
-func (w *watchdog) killedForMemory() *backends.LimitError {
-	if w.limiter.group == nil || w.limiter.limits.Memory == 0 || w.limiter.watched(backends.LimitMemory) {
-		return nil
-	}
-	kills, ok := w.limiter.group.kills()
-	if !ok || kills == w.kills {
-		return nil
-	}
-	w.kills = kills
-	return &backends.LimitError{Limit: backends.LimitMemory, Allowed: w.limiter.limits.Memory, Used: w.limiter.limits.Memory}
 }
 
 // refusal is why nothing may be started any more; nil when it may.

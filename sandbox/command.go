@@ -56,11 +56,14 @@ type CommandInfo struct {
 
 // CommandResult is how a command ended and what it wrote.
 type CommandResult struct {
-	PID       int           `json:"pid"`
-	ExitCode  int           `json:"exit_code"`        // -1 when a signal ended it
-	Signal    string        `json:"signal,omitempty"` // "SIGKILL" and so on
-	Limit     *LimitError   `json:"limit,omitempty"`  // of the sandbox that ended it; nil when none did
-	Stdout    string        `json:"stdout"`           // on a terminal, all output
+	PID      int         `json:"pid"`
+	ExitCode int         `json:"exit_code"`        // -1 when a signal ended it
+	Signal   string      `json:"signal,omitempty"` // "SIGKILL" and so on
+	Limit    *LimitError `json:"limit,omitempty"`  // of the sandbox that ended it; nil when none did
+	// LimitsHit are the limits that were enforced on the command or its children, such as one that was ended for memory; see
+	// backends.ExitStatus.
+	LimitsHit []*LimitError `json:"limits_hit,omitempty"`
+	Stdout    string        `json:"stdout"` // on a terminal, all output
 	Stderr    string        `json:"stderr"`
 	Truncated int64         `json:"truncated,omitempty"` // bytes left out in the middle of Stdout and Stderr, where a line says so
 	Wall      time.Duration `json:"wall"`                // ns, from start to end; pauses do not count
@@ -168,7 +171,7 @@ func (c *Command) follow() {
 		c.expiry.Stop()
 	}
 	c.result = &CommandResult{
-		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, LimitsHit: status.LimitsHit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
 		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
 	}
 	c.err = c.outcome(err)
