@@ -12,12 +12,18 @@ type census struct {
 	largest            member
 	members            []int
 	partial            bool
+	root               int
 }
 
 type member struct {
 	pid    int
 	memory int64
 }
+
+// account keeps nothing either.
+type account struct{}
+
+func (*account) spent(*census) (time.Duration, bool) { return 0, false }
 
 func (*limiter) census(*keeper) census     { return census{} }
 func canTakeCensus() bool                  { return false }

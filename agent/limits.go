@@ -14,6 +14,7 @@ type limiter struct {
 	limits  backends.Limits
 	group   *cgroup // nil without one
 	by      map[backends.LimitName]backends.Enforcer
+	account account
 	program *programLimits // of each program that is started; nil when none
 }
 

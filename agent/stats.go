@@ -17,7 +17,8 @@ func (in *Instance) Stats(ctx context.Context) (backends.Stats, error) {
 	s := backends.Stats{Time: time.Now()}
 	if k != nil {
 		c := in.limiter.census(k)
-		s.CPU, s.Memory, s.Processes, s.Threads = c.cpu, c.memory, c.processes, c.threads
+		s.CPU, _ = in.limiter.account.spent(&c)
+		s.Memory, s.Processes, s.Threads = c.memory, c.processes, c.threads
 	}
 	if group := in.limiter.group; group != nil {
 		if cpu, ok := group.cpu(); ok {

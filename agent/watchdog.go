@@ -131,14 +131,15 @@ func (w *watchdog) run() {
 func (w *watchdog) look() time.Duration {
 	l, now := w.limiter, time.Now()
 	w.takeNote()
-	cpu, counted := time.Duration(0), false
+	cpu, counted, lost := time.Duration(0), false, false
 	if l.group != nil {
 		cpu, counted = l.group.cpu()
 	}
 	if !counted || l.watched(backends.LimitMemory) || l.watched(backends.LimitProcesses) {
 		w.last = l.census(w.keeper)
 		if !counted {
-			cpu = max(w.cpu, w.last.cpu) // a child's time may just be on its way to its parent
+			cpu, lost = l.account.spent(&w.last)
+			cpu = max(w.cpu, cpu) // a child's time may just be on its way to its parent
 		}
 	}
 	// A fiftieth of a processor is idleness: a kernel that does nothing stays far below.
@@ -146,7 +147,11 @@ func (w *watchdog) look() time.Duration {
 	w.cpu, w.at = cpu, now
 	busy = busy || w.running()
 	forks, memory, spent, disk := w.lookForks(), w.lookMemory(), w.lookCPU(), w.lookDisk(busy)
-	return w.next(busy || forks || memory || spent || disk)
+	pause := w.next(busy || forks || memory || spent || disk)
+	if lost && l.limits.CPUTime > 0 { // what is used after a look is lost with the rest, so it looks more often
+		w.pause = min(pause, forkPause)
+	}
+	return w.pause
 }
 
 // next is the time until the next look.
