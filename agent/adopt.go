@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
@@ -21,7 +22,7 @@ func (k *keeper) adopt(ctx context.Context, pid int, in *Instance) (*process, er
 		k.mu.Unlock()
 		return nil, fmt.Errorf("adopt process %d: it is another's", pid)
 	}
-	adopted := &process{keeper: k, pid: pid, done: make(chan struct{})}
+	adopted := &process{keeper: k, pid: pid, begun: time.Now(), done: make(chan struct{})}
 	k.running[pid] = adopted // before its end can be told
 	if apart {
 		k.apart[pid], adopted.verdict = in, in.judge
@@ -100,10 +101,9 @@ func (k *keeper) resumeGuest(ctx context.Context, pid int) error {
 	return k.answered(k.wire.call(ctx, request{Op: "resume", PID: pid}))
 }
 
-// judge tells which limit ended a guest.
-func (in *Instance) judge(pid int, status backends.ExitStatus) (limit *backends.LimitError) {
-	in.watch(func(w *watchdog) { limit = w.verdict(pid, status) })
-	return limit
+// judge is the verdict on a guest.
+func (in *Instance) judge(e ending, status *backends.ExitStatus) {
+	in.watch(func(w *watchdog) { w.verdict(e, status) })
 }
 
 // guestIDs are the process ids of the guests that live.

@@ -21,6 +21,8 @@ type census struct {
 	largest   member // by memory
 	members   []int
 	partial   bool // there are more than are counted
+	root      int
+	stats     map[int]procStat // of root and all below it, those that have ended and were not reaped among them
 }
 
 // member is one process, so that its id is not taken for that of another.
@@ -38,11 +40,17 @@ func (b *limiter) census(k *keeper) census {
 	if b.group == nil {
 		return takeCensus(k.pid, k.owner.guestIDs(), k.others(k.owner))
 	}
-	var c census
+	c := census{root: k.pid, stats: make(map[int]procStat)}
+	if s, ok := readStat(k.pid); ok {
+		c.cpu, c.stats[k.pid] = s.cpu, s
+	}
 	for _, pid := range b.group.pids() {
-		if s, ok := readStat(pid); ok && !s.ended {
+		if s, ok := readStat(pid); ok && pid != k.pid {
 			c.cpu += s.cpu
-			c.add(pid, s)
+			c.stats[pid] = s
+			if !s.ended {
+				c.add(pid, s)
+			}
 		}
 	}
 	return c
@@ -51,7 +59,7 @@ func (b *limiter) census(k *keeper) census {
 // takeCensus counts what is below a process, which itself only lends the time of children it reaped; and guests with what is
 // below them. What is below a spared process is left out.
 func takeCensus(root int, guests, spared []int) census {
-	var c census
+	c := census{root: root, stats: make(map[int]procStat)}
 	seen, buf := map[int]bool{root: true}, make([]byte, 8<<10)
 	for _, pid := range slices.Concat(guests, spared) {
 		seen[pid] = true
@@ -65,6 +73,7 @@ func takeCensus(root int, guests, spared []int) census {
 			continue
 		}
 		c.cpu += s.cpu
+		c.stats[pid] = s
 		if pid != root && !s.ended {
 			c.add(pid, s)
 		}

@@ -96,12 +96,29 @@ func TestMemoryGroupOfVersion1TellsWhatItKilled(t *testing.T) {
 	by, err := g.apply(l)
 	require.NoError(t, err, "a system that does not count swap is no reason to refuse")
 	w := &watchdog{limiter: &limiter{limits: l, group: g, by: by}, reasons: make(map[int]*backends.LimitError)}
-	killed := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}
-	require.Nil(t, w.verdict(7, killed), "somebody else did")
+	ended := func(e ending, status backends.ExitStatus) (limit *backends.LimitError, hits int) {
+		w.verdict(e, &status)
+		return status.Limit, len(status.LimitsHit)
+	}
+	killed, begun := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}, time.Now()
+	limit, hits := ended(ending{pid: 7, begun: begun}, killed)
+	require.Nil(t, limit, "somebody else did")
+	require.Zero(t, hits)
 	fakeGroup(t, filepath.Join(dir, "ds-sandbox-mark"), map[string]string{"memory.oom_control": "oom_kill 1\n"})
-	require.Nil(t, w.verdict(7, backends.ExitStatus{Code: 1}))
-	require.Equal(t, backends.LimitMemory, w.verdict(7, killed).Limit)
-	require.Nil(t, w.verdict(8, killed), "one death explains one")
+	limit, hits = ended(ending{pid: 6, begun: begun}, backends.ExitStatus{Code: 1})
+	require.Nil(t, limit)
+	require.Equal(t, 1, hits, "it may have been a child of this one")
+	limit, _ = ended(ending{pid: 8, begun: begun, killed: true}, killed)
+	require.Nil(t, limit, "we did")
+	limit, hits = ended(ending{pid: 9, begun: time.Now()}, killed)
+	require.Nil(t, limit, "it began later")
+	require.Zero(t, hits)
+	limit, hits = ended(ending{pid: 7, begun: begun}, killed)
+	require.Equal(t, backends.LimitMemory, limit.Limit)
+	require.Equal(t, 1, hits)
+	limit, hits = ended(ending{pid: 8, begun: begun}, killed)
+	require.Nil(t, limit, "one death explains one")
+	require.Zero(t, hits)
 }
 
 func TestGroupsOfDeadSandboxesAreRemoved(t *testing.T) {

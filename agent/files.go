@@ -21,6 +21,7 @@ type files struct {
 	real    string // dir without links
 	root    *os.Root
 	roots   []*files // the allowed ones
+	disk    *disk    // that is written to; nil without a limit, and of an allowed root
 	owners  owners
 	watches watches
 }

@@ -94,13 +94,13 @@ func (f *files) Write(ctx context.Context, name string, r io.Reader, opts *backe
 	if err != nil {
 		return 0, err
 	}
-	return f.write(name, o, func(file *os.File) (int64, error) {
-		return io.Copy(file, &contextReader{ctx: ctx, r: r})
+	return f.write(name, o, func(file *os.File, room *room) (int64, error) {
+		return io.Copy(file, &roomReader{room: room, ctx: ctx, r: &contextReader{ctx: ctx, r: r}})
 	})
 }
 
 // write replaces a file by what fill puts into a new one.
-func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) (int64, error)) (int64, error) {
+func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File, *room) (int64, error)) (int64, error) {
 	if name == "." {
 		return 0, fmt.Errorf("%w: it is the workspace", backends.ErrIsDir)
 	}
@@ -130,7 +130,9 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) 
 		return 0, told(err)
 	}
 	defer staged.Discard()
-	n, err := fill(staged.File)
+	room := f.disk.room(staged.Nameless())
+	defer room.settle()
+	n, err := fill(staged.File, room)
 	if err == nil && len(o.Metadata) > 0 {
 		err = archive.SetMetadata(staged.File, o.Metadata)
 	}
@@ -143,6 +145,7 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File) 
 	if err != nil {
 		return 0, told(err)
 	}
+	room.keep()
 	return n, nil
 }
 
@@ -202,13 +205,17 @@ func copyContents(ctx context.Context, from, to entry) error {
 	if err != nil {
 		return told(err)
 	}
-	_, err = to.in.write(to.name, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File) (total int64, err error) {
+	_, err = to.in.write(to.name, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File, room *room) (total int64, err error) {
 		for err == nil {
 			if ctx.Err() != nil {
 				return total, context.Cause(ctx)
 			}
+			piece := min(copyPiece, max(info.Size()-total, 1))
+			if err := room.take(ctx, piece); err != nil {
+				return total, err
+			}
 			var n int64
-			n, err = io.CopyN(file, source, copyPiece)
+			n, err = io.CopyN(file, source, piece)
 			total += n
 		}
 		if errors.Is(err, io.EOF) {
@@ -225,7 +232,7 @@ func copyTree(ctx context.Context, from, to entry) error {
 	packed := make(chan error, 1)
 	go func() {
 		err := archive.Pack(ctx, from.in.root, from.name, w, nil)
-		_ = w.CloseWithError(err) // nil is io.EOF
+		_ = w.CloseWithError(archive.EndOf(err)) // nil is io.EOF
 		packed <- err
 	}()
 	err := to.in.unpack(ctx, to.name, r)

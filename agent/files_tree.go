@@ -58,5 +58,8 @@ func (f *files) unpack(ctx context.Context, name string, r io.Reader) error {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	return archive.Unpack(ctx, dir, r, &archive.Options{OutwardLinks: true})
+	room := f.disk.room(false)
+	return archive.Unpack(ctx, dir, r, &archive.Options{
+		OutwardLinks: true, Take: func(n int64) error { return room.take(ctx, n) },
+	})
 }

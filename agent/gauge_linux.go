@@ -127,10 +127,12 @@ func taskNames(pid int, buf []byte) []string {
 // procStat is what we need of /proc/PID/stat.
 type procStat struct {
 	cpu     time.Duration // of the process and its reaped children
+	reaped  time.Duration // of these, those children's
 	start   uint64        // ticks since boot
 	threads int
 	memory  int64 // resident, bytes
 	ended   bool  // but not reaped
+	parent  int
 }
 
 // tick is the unit of times in /proc, which Linux fixes for all programs.
@@ -156,12 +158,13 @@ func readStat(pid int) (procStat, bool) {
 		return n
 	}
 	s := procStat{
-		cpu: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19)),
+		reaped: time.Duration(number(13)+number(14)) * tick, start: uint64(number(19)), parent: int(number(1)),
 		threads: int(number(17)), ended: fields[0][0] == 'Z' || fields[0][0] == 'X',
 	}
 	if len(fields) > 21 {
 		s.memory = number(21) * int64(unix.Getpagesize())
 	}
+	s.cpu = s.reaped
 	// A process's own clock counts nanoseconds, the file only ticks.
 	var own unix.Timespec
 	if unix.ClockGettime(int32(^pid<<3|2), &own) == nil {
@@ -210,4 +213,10 @@ func writeProc(path, text string) error {
 	}
 	_, err = unix.Write(fd, []byte(text))
 	return errors.Join(err, unix.Close(fd))
+}
+
+// parentOf is the parent of a process; 0 when it is gone.
+func parentOf(pid int) int {
+	s, _ := readStat(pid)
+	return s.parent
 }

@@ -39,7 +39,7 @@ type Instance struct {
 
 	bounds   *bounds // what code may touch; nil without isolation
 	limiter  *limiter
-	use      diskCache
+	disk     *disk
 	power    power
 	starting sync.Mutex // held while the keeper is started
 
@@ -90,9 +90,10 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 		return nil, errors.Join(fmt.Errorf("agent: %w", err), files.Close())
 	}
 	in := &Instance{
-		agent: a, place: place, env: env, files: files, limiter: limiter, power: newPower(),
+		agent: a, place: place, env: env, files: files, limiter: limiter, disk: newDisk(&place, files.real), power: newPower(),
 		tails: make(map[*tail]bool), commands: make(map[*command]bool), guests: make(map[*process]bool),
 	}
+	in.disk.extra, files.disk = in.nameless, in.disk
 	if place.Isolation == backends.IsolationFiles {
 		in.bounds = a.newBounds(place, files.folders()...)
 	}
@@ -160,7 +161,7 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 		return nil, backends.ErrDestroyed
 	}
 	in.keeper, k.owner = k, in
-	in.watchdog = newWatchdog(in.limiter, k, []string{in.place.Workspace, in.place.Private}, func(msg string, args ...any) {
+	in.watchdog = newWatchdog(in.limiter, k, in.disk, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
 	k.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,7 +33,7 @@ type keeper struct {
 	mu sync.Mutex // guards what follows
 	// What every program is started with, and what tells which limit ended one; set before the first start.
 	limits   *programLimits
-	verdict  func(pid int, status backends.ExitStatus) *backends.LimitError
+	verdict  verdict
 	owner    *Instance // set before the first start
 	running  map[int]*process
 	starting int                         // starts under way
@@ -50,8 +51,20 @@ type process struct {
 	done   chan struct{} // closed when status or err is set
 	status backends.ExitStatus
 	err    error
+	begun  time.Time
+	killed atomic.Bool // by a call of ours
 	// verdict is the keeper's, unless the process belongs to another instance.
-	verdict func(pid int, status backends.ExitStatus) *backends.LimitError
+	verdict verdict
+}
+
+// verdict tells which limits ended a process, and were enforced while it lived. It is given once for each, as it ends.
+type verdict func(e ending, status *backends.ExitStatus)
+
+// ending is of which process the end is told.
+type ending struct {
+	pid    int
+	begun  time.Time
+	killed bool // by a call of ours
 }
 
 // maxEarly bounds what a lying keeper makes us remember.
@@ -78,14 +91,18 @@ func (k *keeper) onEvent(e event) {
 	if e.Signal != "" {
 		status.Code = -1
 	}
+	end := ending{pid: e.PID, begun: status.Time.Add(-justBegun)}
 	k.mu.Lock()
 	verdict := k.verdict
-	if p := k.running[e.PID]; p != nil && p.verdict != nil {
-		verdict = p.verdict
+	if p := k.running[e.PID]; p != nil {
+		end.begun, end.killed = p.begun, p.killed.Load()
+		if p.verdict != nil {
+			verdict = p.verdict
+		}
 	}
 	k.mu.Unlock()
 	if verdict != nil {
-		status.Limit = verdict(e.PID, status)
+		verdict(end, &status)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -114,6 +131,9 @@ func (k *keeper) onEnd() {
 	}
 }
 
+// justBegun is how long ago a process may have begun that has ended before its start was answered.
+const justBegun = 100 * time.Millisecond
+
 // startError is a program that could not be started.
 type startError struct {
 	stage string // "fork", "limits", "chdir", "confine" or "exec"
@@ -138,6 +158,7 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 	if p.env == nil {
 		p.env = map[string]string{} // the wire knows no null here
 	}
+	begun := time.Now()
 	k.mu.Lock()
 	k.starting++
 	limits := k.limits
@@ -161,7 +182,7 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 		_ = k.wire.conn.Close() // this is no keeper of ours any more
 		return nil, fmt.Errorf("%w: it answered nonsense", ErrKeeperDied)
 	}
-	started := &process{keeper: k, pid: r.PID, done: make(chan struct{})}
+	started := &process{keeper: k, pid: r.PID, begun: begun, done: make(chan struct{})}
 	switch {
 	case ended:
 		started.status = status
@@ -240,6 +261,9 @@ func (p *process) Signal(ctx context.Context, sig backends.Signal) error {
 
 // send sends a signal to what is left of the process's group.
 func (p *process) send(ctx context.Context, sig backends.Signal) error {
+	if sig == backends.Kill {
+		p.killed.Store(true)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, signalPatience, errors.New("keeper does not answer"))
 	defer cancel()
 	r, err := p.keeper.wire.call(ctx, request{Op: "signal", PID: p.pid, Signal: string(sig), Group: true})

@@ -14,6 +14,7 @@ type limiter struct {
 	limits  backends.Limits
 	group   *cgroup // nil without one
 	by      map[backends.LimitName]backends.Enforcer
+	account account
 	program *programLimits // of each program that is started; nil when none
 }
 
@@ -117,14 +118,15 @@ func (b *limiter) possible() error {
 // watched reports whether the watchdog holds a limit.
 func (b *limiter) watched(name backends.LimitName) bool { return b.by[name] == backends.ByWatchdog }
 
-// needsWatchdog reports whether any limit needs one. The group's limit of processes does for what goes on forking.
+// needsWatchdog reports whether any limit needs one. The group's limit of processes does for what goes on forking, that of memory to
+// tell which ends it explains.
 func (b *limiter) needsWatchdog() bool {
 	for _, by := range b.by {
 		if by == backends.ByWatchdog {
 			return true
 		}
 	}
-	return b.limits.Processes > 0
+	return b.limits.Processes > 0 || b.limits.Memory > 0
 }
 
 // release removes the group, whose processes have ended.

@@ -10,6 +10,7 @@ import (
 // meter measures one span of a kernel's work.
 type meter struct {
 	in     *Instance
+	pid    int
 	gauge  gauge
 	begin  time.Time
 	before snapshot
@@ -20,7 +21,7 @@ const clockGrain = 10 * time.Millisecond
 
 // Meter starts measuring.
 func (k *kernelProcess) Meter(context.Context) (backends.Meter, error) {
-	m := &meter{in: k.in, gauge: k.tree.start(), begin: time.Now().Add(-clockGrain)}
+	m := &meter{in: k.in, pid: k.pid, gauge: k.tree.start(), begin: time.Now().Add(-clockGrain)}
 	m.before = k.in.files.snapshot()
 	m.in.watch((*watchdog).begin)
 	return m, nil
@@ -28,10 +29,15 @@ func (k *kernelProcess) Meter(context.Context) (backends.Meter, error) {
 
 // Stop ends the measuring.
 func (m *meter) Stop(context.Context) (backends.Usage, error) {
-	m.in.watch((*watchdog).finish)
+	var hits []*backends.LimitError
+	m.in.watch(func(w *watchdog) {
+		w.finish()
+		hits = w.hits(m.begin.Add(clockGrain), m.pid)
+	})
 	cpu, peak := m.gauge.stop()
 	after := m.in.files.snapshot()
 	return backends.Usage{
 		CPU: cpu, PeakMemory: peak, Files: m.before.changes(after, m.begin), FilesPartial: m.before.partial || after.partial,
+		LimitsHit: hits,
 	}, nil
 }

@@ -3,23 +3,9 @@ package agent
 import (
 	"context"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
-)
-
-// diskCache is what the folders took when they were last counted.
-type diskCache struct {
-	counting sync.Mutex // held while they are counted; guards use
-	use      diskUse
-}
-
-// How old the count of the disk may be: counting takes at most a twentieth of the time, up to a point.
-const (
-	minDiskAge = time.Second
-	diskShare  = 20
-	maxDiskAge = 30 * time.Second
 )
 
 // Stats tells what the instance uses.
@@ -31,7 +17,8 @@ func (in *Instance) Stats(ctx context.Context) (backends.Stats, error) {
 	s := backends.Stats{Time: time.Now()}
 	if k != nil {
 		c := in.limiter.census(k)
-		s.CPU, s.Memory, s.Processes, s.Threads = c.cpu, c.memory, c.processes, c.threads
+		s.CPU, _ = in.limiter.account.spent(&c)
+		s.Memory, s.Processes, s.Threads = c.memory, c.processes, c.threads
 	}
 	if group := in.limiter.group; group != nil {
 		if cpu, ok := group.cpu(); ok {
@@ -41,22 +28,9 @@ func (in *Instance) Stats(ctx context.Context) (backends.Stats, error) {
 			s.Memory = memory
 		}
 	}
-	disk := in.diskUse(ctx)
+	disk := in.disk.figures(ctx)
 	s.Disk, s.Files, s.DiskPartial, s.DiskTime = disk.bytes, disk.entries, disk.partial, disk.time
 	return s, context.Cause(ctx)
-}
-
-func (in *Instance) diskUse(ctx context.Context) diskUse {
-	in.use.counting.Lock()
-	defer in.use.counting.Unlock()
-	if known := in.use.use; known.time.IsZero() || time.Since(known.time) > min(max(minDiskAge, diskShare*known.took), maxDiskAge) {
-		counted := measureDisk(ctx, in.place.Workspace, in.place.Private)
-		if ctx.Err() != nil {
-			return counted
-		}
-		in.use.use = counted
-	}
-	return in.use.use
 }
 
 // Enforcement tells what makes each limit hold.
@@ -72,4 +46,14 @@ func (in *Instance) watch(tell func(*watchdog)) {
 	if w != nil {
 		tell(w)
 	}
+}
+
+// nameless is what files without a name take that processes of the instance hold open.
+func (in *Instance) nameless() int64 {
+	k, err := in.knownKeeper()
+	if k == nil || err != nil {
+		return 0
+	}
+	c := in.limiter.census(k)
+	return c.unlinkedBytes(in.place.Workspace)
 }

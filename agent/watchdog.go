@@ -14,7 +14,7 @@ import (
 type watchdog struct {
 	limiter *limiter
 	keeper  *keeper
-	dirs    []string // what counts for the limit of disk, the workspace first
+	files   *disk
 	warn    func(msg string, args ...any)
 
 	wake chan struct{} // of one element: code begins to work
@@ -30,14 +30,15 @@ type watchdog struct {
 	refused int64         // forks, at the last look
 	storm   [2]time.Time  // since when, and until when, forks were refused without a longer pause
 	disk    diskUse       // last counted
-	diskHit int64         // what disk held when it was last found over the limit
+	diskHit int64         // what was held against the limit when it was last found exceeded
+	unseen  bool          // it was told that not all can be counted
 
 	mu      sync.Mutex                   // guards what follows
 	runs    int                          // under way
 	reasons map[int]*backends.LimitError // for processes that it has killed, by id
 	all     *backends.LimitError         // why everything is being killed now
-	kills   int64                        // by the system for the limit of memory, as far as they are explained
-	spent   *backends.LimitError         // CPU time is used up
+	record  record
+	spent   *backends.LimitError // CPU time is used up
 }
 
 // How often it looks.
@@ -57,9 +58,9 @@ const (
 	forkCalm  = 3 * time.Second
 )
 
-func newWatchdog(l *limiter, k *keeper, dirs []string, warn func(string, ...any)) *watchdog {
+func newWatchdog(l *limiter, k *keeper, files *disk, warn func(string, ...any)) *watchdog {
 	w := &watchdog{
-		limiter: l, keeper: k, dirs: dirs, warn: warn, pause: firstPause, reasons: make(map[int]*backends.LimitError),
+		limiter: l, keeper: k, files: files, warn: warn, pause: firstPause, reasons: make(map[int]*backends.LimitError),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	w.life, w.stop = context.WithCancel(context.Background())
@@ -74,6 +75,7 @@ func newWatchdog(l *limiter, k *keeper, dirs []string, warn func(string, ...any)
 // begin tells that a run begins; finish tells that it is over. While any is under way the code counts as working.
 func (w *watchdog) begin() {
 	w.mu.Lock()
+	w.noteSystem() // what was before is not the run's
 	w.runs++
 	w.mu.Unlock()
 	w.rouse()
@@ -128,14 +130,16 @@ func (w *watchdog) run() {
 // look takes figures and acts on them; it returns when to look again.
 func (w *watchdog) look() time.Duration {
 	l, now := w.limiter, time.Now()
-	cpu, counted := time.Duration(0), false
+	w.takeNote()
+	cpu, counted, lost := time.Duration(0), false, false
 	if l.group != nil {
 		cpu, counted = l.group.cpu()
 	}
 	if !counted || l.watched(backends.LimitMemory) || l.watched(backends.LimitProcesses) {
 		w.last = l.census(w.keeper)
 		if !counted {
-			cpu = max(w.cpu, w.last.cpu) // a child's time may just be on its way to its parent
+			cpu, lost = l.account.spent(&w.last)
+			cpu = max(w.cpu, cpu) // a child's time may just be on its way to its parent
 		}
 	}
 	// A fiftieth of a processor is idleness: a kernel that does nothing stays far below.
@@ -143,7 +147,11 @@ func (w *watchdog) look() time.Duration {
 	w.cpu, w.at = cpu, now
 	busy = busy || w.running()
 	forks, memory, spent, disk := w.lookForks(), w.lookMemory(), w.lookCPU(), w.lookDisk(busy)
-	return w.next(busy || forks || memory || spent || disk)
+	pause := w.next(busy || forks || memory || spent || disk)
+	if lost && l.limits.CPUTime > 0 { // what is used after a look is lost with the rest, so it looks more often
+		w.pause = min(pause, forkPause)
+	}
+	return w.pause
 }
 
 // next is the time until the next look.
@@ -228,17 +236,24 @@ func (w *watchdog) lookCPU() bool {
 }
 
 // lookDisk ends everything when the folders hold too much, and then only when they grow further: the code may be run
-// again to remove what is too much.
+// again to remove what is too much. Of folders that can't be looked into, which anybody may have, nothing is concluded.
 func (w *watchdog) lookDisk(busy bool) bool {
 	limit := w.limiter.limits.Disk
 	// Counting takes at most a twentieth of the time.
 	if limit == 0 || !busy && !w.disk.time.IsZero() || time.Since(w.disk.time) < max(busyPause/2, 20*w.disk.took) {
 		return false
 	}
-	w.disk = measureDisk(w.life, w.dirs...)
-	c := w.limiter.census(w.keeper)
-	used := w.disk.bytes + c.unlinkedBytes(w.dirs[0]) // and what files without a name take
-	if used <= limit && !w.disk.partial {
+	var used int64
+	used, w.disk = w.files.charge(w.life)
+	if w.life.Err() != nil {
+		return false
+	}
+	if w.disk.partial && !w.unseen {
+		w.warn("the limit of disk holds for what can be counted only: folders deny it, are changed all the time, or hold too much")
+	}
+	w.unseen = w.disk.partial
+	uncounted := w.disk.full && !w.files.base.full
+	if used <= limit && !uncounted {
 		w.diskHit = 0
 		return false
 	}
@@ -250,13 +265,15 @@ func (w *watchdog) lookDisk(busy bool) bool {
 		reason.Note = "and more than can be counted"
 	}
 	w.killAll(reason)
-	w.disk = measureDisk(w.life, w.dirs...) // what was written until then is not held against those who come to remove it
-	w.diskHit = max(used, w.disk.bytes)
+	// What was written until then is not held against those who come to remove it.
+	after, now := w.files.charge(w.life)
+	w.disk, w.diskHit = now, max(used, after)
 	return true
 }
 
-// explain notes why a process is about to be killed, if it is one that somebody will ask about.
+// explain notes why a process is about to be killed.
 func (w *watchdog) explain(pid int, reason *backends.LimitError) {
+	w.struck(reason, w.ancestor(pid))
 	if !w.keeper.started(pid) && !slices.Contains(w.keeper.owner.guestIDs(), pid) {
 		return
 	}
@@ -267,6 +284,7 @@ func (w *watchdog) explain(pid int, reason *backends.LimitError) {
 
 // killAll ends every process, for a reason.
 func (w *watchdog) killAll(reason *backends.LimitError) {
+	w.struck(reason, 0)
 	w.setAll(reason)
 	defer w.setAll(nil)
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
@@ -281,36 +299,6 @@ func (w *watchdog) setAll(reason *backends.LimitError) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all = reason
-}
-
-// verdict tells which limit ended a process; nil when none did. It is called once for each, as it ends.
-func (w *watchdog) verdict(pid int, status backends.ExitStatus) *backends.LimitError {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	reason := w.reasons[pid]
-	delete(w.reasons, pid)
-	switch {
-	case status.Signal != "SIGKILL":
-		return w.limiter.judge(status)
-	case w.all != nil:
-		return w.all
-	case reason != nil:
-		return reason
-	}
-	return w.killedForMemory()
-}
-
-// killedForMemory tells whether the system has killed for the limit of memory since it was last asked.
-func (w *watchdog) killedForMemory() *backends.LimitError {
-	if w.limiter.group == nil || w.limiter.limits.Memory == 0 || w.limiter.watched(backends.LimitMemory) {
-		return nil
-	}
-	kills, ok := w.limiter.group.kills()
-	if !ok || kills == w.kills {
-		return nil
-	}
-	w.kills = kills
-	return &backends.LimitError{Limit: backends.LimitMemory, Allowed: w.limiter.limits.Memory, Used: w.limiter.limits.Memory}
 }
 
 // refusal is why nothing may be started any more; nil when it may.

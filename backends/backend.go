@@ -100,6 +100,7 @@ type Usage struct {
 	PeakMemory   int64         // highest resident set of the kernel's process in the span, bytes; 0 if unknown
 	Files        []FileChange  // of the workspace, by name
 	FilesPartial bool          // the workspace holds more entries than are compared, so Files may miss some
+	LimitsHit    []*LimitError // that were enforced meanwhile, see ExitStatus
 }
 
 // FileChange is one file that a span of work touched.
@@ -135,4 +136,8 @@ type ExitStatus struct {
 	Signal string // "SIGKILL" and so on; empty when it exited by itself
 	Time   time.Time
 	Limit  *LimitError // the limit that ended it; nil when none did
+	// LimitsHit are the limits that were enforced while it lived, on itself or what it had started, the last time of each: a
+	// child that was ended for memory, forks that were refused. One whose victim can't be told stands with all that lived then.
+	// What a process is refused by its own limits (file size, open files) only it is told.
+	LimitsHit []*LimitError
 }

@@ -93,3 +93,66 @@ func (e *ExitError) Unwrap() error {
 	}
 	return e.Status.Limit
 }
+
+// SkippedError says that a transfer of a tree is complete but for entries that were left out: what may not be read
+// (fs.ErrPermission), or links that lead out of it (ErrOutside).
+type SkippedError struct {
+	Skipped []Skipped // the first of them, MaxSkipped at most
+	Count   int       // of all
+}
+
+// Skipped is an entry that was left out; of a folder, what is in it.
+type Skipped struct {
+	Name string // relative to the tree
+	Err  error
+}
+
+// MaxSkipped is how many entries a SkippedError tells one by one.
+const MaxSkipped = 100
+
+// Add notes an entry.
+func (e *SkippedError) Add(name string, err error) {
+	e.Count++
+	if len(e.Skipped) < MaxSkipped {
+		e.Skipped = append(e.Skipped, Skipped{Name: strings.ToValidUTF8(name, "\uFFFD"), Err: err})
+	}
+}
+
+// Merge notes what another one has.
+func (e *SkippedError) Merge(other *SkippedError) {
+	for _, s := range other.Skipped {
+		e.Add(s.Name, s.Err)
+	}
+	e.Count += other.Count - len(other.Skipped)
+}
+
+// OrNil is the error, or nil when nothing was left out.
+func (e *SkippedError) OrNil() error {
+	if e.Count == 0 {
+		return nil
+	}
+	return e
+}
+
+// maxNamed is how many entries a message names.
+const maxNamed = 3
+
+func (e *SkippedError) Error() string {
+	named := make([]string, 0, maxNamed)
+	for _, s := range e.Skipped[:min(maxNamed, len(e.Skipped))] {
+		named = append(named, fmt.Sprintf("%q: %v", s.Name, s.Err))
+	}
+	if more := e.Count - len(named); more > 0 {
+		named = append(named, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("complete but for %d left out: %s", e.Count, strings.Join(named, "; "))
+}
+
+// Unwrap is why each was left out.
+func (e *SkippedError) Unwrap() []error {
+	errs := make([]error, len(e.Skipped))
+	for i, s := range e.Skipped {
+		errs[i] = s.Err
+	}
+	return errs
+}

@@ -10,7 +10,8 @@ import (
 // FileSystem is the workspace of an instance. Names are relative to it; a leading "/", the workspace's own path or
 // "/home/user/" mean the workspace too. Nothing outside the workspace is ever reached: neither by "..",
 // nor by links, nor by what is swapped while a call runs. Errors wrap fs.ErrNotExist, fs.ErrExist,
-// fs.ErrPermission, ErrInvalidName, ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace.
+// fs.ErrPermission, ErrInvalidName, ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace (with a
+// *LimitError when it is that of Limits.Disk).
 type FileSystem interface {
 	// Open opens a regular file, or a part of it, for reading. The caller closes it.
 	Open(ctx context.Context, name string, opts *OpenOptions) (io.ReadCloser, error)
@@ -27,14 +28,14 @@ type FileSystem interface {
 	// Rename moves a file or folder, making the parents of the new name. A file replaces a file, a folder an empty folder.
 	Rename(ctx context.Context, oldName, newName string) error
 	// Copy copies a file, or a folder with all that is in it, making the parents of the new name. Files are replaced, folders
-	// that are there keep what else they hold. Links are copied as links.
+	// that are there keep what else they hold. Links are copied as links. What in a tree may not be read is left out: *SkippedError.
 	Copy(ctx context.Context, oldName, newName string) error
 	// Remove removes a file, or a folder with all that is in it.
 	Remove(ctx context.Context, name string) error
 	// SetMetadata replaces the user metadata of a file or folder. ErrUnsupported where the file system keeps none.
 	SetMetadata(ctx context.Context, name string, metadata map[string]string) error
 	// Export writes a folder's contents, or one file, to w as a tar stream. Files that change meanwhile are cut or padded to the
-	// size they had; sockets, FIFOs and devices are left out.
+	// size they had; sockets, FIFOs and devices are left out. So is what may not be read: *SkippedError, with the stream complete.
 	Export(ctx context.Context, name string, w io.Writer) error
 	// Import makes what a tar stream holds in a folder, which is made when absent. What came before an error stays.
 	Import(ctx context.Context, name string, r io.Reader) error

@@ -56,11 +56,14 @@ type CommandInfo struct {
 
 // CommandResult is how a command ended and what it wrote.
 type CommandResult struct {
-	PID       int           `json:"pid"`
-	ExitCode  int           `json:"exit_code"`        // -1 when a signal ended it
-	Signal    string        `json:"signal,omitempty"` // "SIGKILL" and so on
-	Limit     *LimitError   `json:"limit,omitempty"`  // of the sandbox that ended it; nil when none did
-	Stdout    string        `json:"stdout"`           // on a terminal, all output
+	PID      int         `json:"pid"`
+	ExitCode int         `json:"exit_code"`        // -1 when a signal ended it
+	Signal   string      `json:"signal,omitempty"` // "SIGKILL" and so on
+	Limit    *LimitError `json:"limit,omitempty"`  // of the sandbox that ended it; nil when none did
+	// LimitsHit are the limits that were enforced on the command or its children, such as one that was ended for memory; see
+	// backends.ExitStatus.
+	LimitsHit []*LimitError `json:"limits_hit,omitempty"`
+	Stdout    string        `json:"stdout"` // on a terminal, all output
 	Stderr    string        `json:"stderr"`
 	Truncated int64         `json:"truncated,omitempty"` // bytes left out in the middle of Stdout and Stderr, where a line says so
 	Wall      time.Duration `json:"wall"`                // ns, from start to end; pauses do not count
@@ -168,7 +171,7 @@ func (c *Command) follow() {
 		c.expiry.Stop()
 	}
 	c.result = &CommandResult{
-		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, LimitsHit: status.LimitsHit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
 		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
 	}
 	c.err = c.outcome(err)
@@ -247,6 +250,39 @@ func (c *Command) expire(timeout time.Duration) {
 	case <-timer.C:
 	}
 	c.strike(backends.Kill) // children that outlived it, too
+}
+
+// How long a command that was killed is waited for: what is frozen by a control group does not even die.
+const (
+	abortPatience  = 10 * time.Second
+	pausedPatience = 250 * time.Millisecond
+)
+
+// abort kills a command, and gives it up when it does not end for that.
+func (c *Command) abort(over context.Context, giveUp func()) {
+	c.strike(backends.Kill)
+	wait := abortPatience
+	if c.sandbox.gate.isPaused() {
+		wait = pausedPatience
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-c.exited: // what follows is bounded
+	case <-over.Done():
+	case <-timer.C:
+		giveUp()
+	}
+}
+
+// sofar is the result of a command that has not ended.
+func (c *Command) sofar() *CommandResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &CommandResult{
+		PID: c.pid, ExitCode: -1, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
+	}
 }
 
 // strike sends a signal without anybody waiting for it.

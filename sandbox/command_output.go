@@ -63,15 +63,15 @@ func (c *Command) attach(waits bool) *CommandOutput {
 	return r
 }
 
-// forward gives output to the starter's callbacks until the end.
-func (c *Command) forward(o CommandOptions) {
+// forward gives output to the starter's callbacks until the end, or that of ctx.
+func (c *Command) forward(ctx context.Context, o CommandOptions) {
 	defer close(c.told)
 	if c.caller == nil {
 		return
 	}
 	defer func() { _ = c.caller.Close() }() // for a callback that panics: the command must not wait for it
 	for {
-		m, err := c.caller.Next(context.Background())
+		m, err := c.caller.Next(ctx)
 		if err != nil {
 			return
 		}

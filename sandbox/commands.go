@@ -57,12 +57,13 @@ type commandTable struct {
 	closed bool
 }
 
-// keepEnded is how long the end of a command can be asked for.
-const keepEnded = 30 * time.Second
+// keepEnded is how long the end of a command can be asked for; tests have it shorter.
+var keepEnded = 30 * time.Second
 
 // Run runs a line of shell and waits for its end. A command that ends with another code than 0 or by a signal is a
 // *CommandExitError, one whose time was over a *CommandTimeoutError; the result, never nil, holds all output until then. When
-// ctx is done the command's process group is killed and the error is ctx's cause.
+// ctx is done the command's process group is killed and the error is ctx's cause; a command that is paused then may end no sooner
+// than the sandbox is resumed, which is not waited for.
 func (c *Commands) Run(ctx context.Context, line string, opts *CommandOptions) (*CommandResult, error) {
 	o, err := opts.check(DefaultCommandTimeout)
 	if err != nil {
@@ -72,10 +73,15 @@ func (c *Commands) Run(ctx context.Context, line string, opts *CommandOptions) (
 	if err != nil {
 		return new(CommandResult), fmt.Errorf("sandbox: run command: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { cmd.strike(backends.Kill) })
+	patience, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	stop := context.AfterFunc(ctx, func() { cmd.abort(patience, giveUp) })
 	defer stop()
-	cmd.forward(o)
-	result, err := cmd.Wait(context.WithoutCancel(ctx))
+	cmd.forward(patience, o)
+	result, err := cmd.Wait(patience)
+	if result == nil {
+		result = cmd.sofar()
+	}
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("sandbox: run command: %w", context.Cause(ctx))
 	}
@@ -174,7 +180,7 @@ func (c *Commands) start(
 	defer s.commands.goroutines.Done()
 	cmd.begin(o.Timeout)
 	if background && cmd.caller != nil {
-		s.commands.goroutines.Go(func() { cmd.forward(o) })
+		s.commands.goroutines.Go(func() { cmd.forward(context.Background(), o) })
 	}
 	return cmd, nil
 }

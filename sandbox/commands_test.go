@@ -139,6 +139,28 @@ func TestCancelledCommandIsKilled(t *testing.T) {
 	require.False(t, alive(result.PID))
 }
 
+func TestEndOfACommandIsKeptForAWhile(t *testing.T) {
+	t.Cleanup(sandbox.SetKeepEnded(time.Second))
+	ctx, sbx := lazySandbox(t)
+	command, err := sbx.Commands().Start(ctx, "echo out; exit 3", &sandbox.CommandOptions{Tag: "mine"})
+	require.NoError(t, err)
+	<-command.Done()
+	found, err := sbx.Commands().ConnectTag("mine")
+	require.NoError(t, err)
+	result, err := found.Wait(ctx)
+	require.Error(t, err)
+	require.Equal(t, 3, result.ExitCode)
+	require.Equal(t, "out\n", result.Stdout)
+	require.Eventually(t, func() bool {
+		_, byPID := sbx.Commands().Connect(command.PID())
+		_, byTag := sbx.Commands().ConnectTag("mine")
+		return errors.Is(byPID, sandbox.ErrNotFound) && errors.Is(byTag, sandbox.ErrNotFound)
+	}, 10*time.Second, 10*time.Millisecond)
+	result, err = command.Wait(ctx) // who holds it still may ask
+	require.Error(t, err)
+	require.Equal(t, 3, result.ExitCode)
+}
+
 func TestBackgroundChildrenThatHoldThePipeDoNotHangWait(t *testing.T) {
 	ctx, sbx := lazySandbox(t)
 	start := time.Now()

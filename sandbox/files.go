@@ -151,7 +151,8 @@ func (f *Files) Rename(ctx context.Context, oldName, newName string) error {
 }
 
 // Copy copies a file, or a folder with all that is in it, making the folders of the new name. Files are replaced, folders that
-// are there keep what else they hold. Links are copied as links.
+// are there keep what else they hold. Links are copied as links. What may not be read is left out, which a *SkippedError tells
+// when all else is there.
 func (f *Files) Copy(ctx context.Context, oldName, newName string) error {
 	return f.wrap("copy", oldName, f.fs.Copy(ctx, oldName, newName))
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -161,21 +159,5 @@ func TestIsolationHoldsForAUserWithoutPrivileges(t *testing.T) {
 	if _, err := agent.Confinement(); err != nil {
 		t.Skip(err)
 	}
-	if os.Geteuid() != 0 {
-		t.Skip("only root can become another user; the other tests are about this one")
-	}
-	const nobody = 65534
-	home, err := os.MkdirTemp("/tmp", "dsn")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(home)) })
-	require.NoError(t, os.Chown(home, nobody, nobody))
-	cmd := exec.CommandContext(testContext(t), "/proc/self/exe", "-test.run", "^TestIsolation", "-test.v")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	cmd.Dir = home
-	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "XDG_RUNTIME_DIR=", "XDG_CACHE_HOME=")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	if !strings.Contains(string(out), "--- PASS: TestIsolationKeepsTheHostFromTheCode/") {
-		t.Skip("no Python with ipykernel that everybody may use")
-	}
+	backendtest.AsOrdinaryUser(t, "^TestIsolation", "TestIsolationKeepsTheHostFromTheCode/")
 }

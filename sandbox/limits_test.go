@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -78,6 +79,54 @@ func TestCommandEndedByALimitSaysWhich(t *testing.T) {
 		_, err = sbx.Commands().Run(ctx, "kill -9 $$", nil)
 		require.Error(t, err)
 		require.False(t, errors.As(err, &limit), "no limit did that")
+	})
+}
+
+// hits are the names of limits.
+func hits(limits []*sandbox.LimitError) []backends.LimitName {
+	var names []backends.LimitName
+	for _, l := range limits {
+		names = append(names, l.Limit)
+	}
+	return names
+}
+
+func TestLimitThatEndsAChildIsTold(t *testing.T) {
+	limits := sandbox.Limits{Memory: 300 << 20, Processes: 100}
+	withLimits(t, limits, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		const bomb = `python3 -c "held = bytearray(b'x') * (3 << 30)"`
+		memory := []backends.LimitName{backends.LimitMemory}
+		quiet, err := sbx.Commands().Start(ctx, "true; sleep 1000", nil)
+		require.NoError(t, err)
+		for range 3 {
+			result, err := sbx.Commands().Run(ctx, bomb+"; echo child $?", nil)
+			require.NoError(t, err)
+			require.Contains(t, result.Stdout, "child 137")
+			require.Nil(t, result.Limit)
+			require.Equal(t, memory, hits(result.LimitsHit))
+			result, err = sbx.Commands().Run(ctx, "kill -9 $$", nil)
+			require.Error(t, err)
+			require.Nil(t, result.Limit, "no limit did that")
+			require.Empty(t, result.LimitsHit)
+		}
+		slow, err := sbx.Commands().Start(ctx, bomb+"; sleep 60", nil)
+		require.NoError(t, err)
+		<-time.After(2 * time.Second)
+		require.NoError(t, slow.Kill(ctx))
+		result, err := slow.Wait(ctx)
+		require.Error(t, err)
+		require.Nil(t, result.Limit, "it was us")
+		require.Equal(t, memory, hits(result.LimitsHit))
+		result, err = sbx.Commands().Run(ctx, "exec "+bomb, nil)
+		require.Error(t, err)
+		require.NotNil(t, result.Limit)
+		require.Equal(t, memory, hits(result.LimitsHit))
+
+		run := mustRun(t, ctx, sbx, "import subprocess\nsubprocess.run("+strconv.Quote(bomb)+", shell=True).returncode in (-9, 137)")
+		require.Equal(t, "True", run.Text())
+		require.Equal(t, memory, hits(run.Usage.LimitsHit))
+		require.Empty(t, mustRun(t, ctx, sbx, "1").Usage.LimitsHit)
+		require.NoError(t, quiet.Kill(ctx))
 	})
 }
 

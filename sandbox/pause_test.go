@@ -141,6 +141,32 @@ func TestRunCancelledWhilePausedEndsAfterResume(t *testing.T) {
 	})
 }
 
+func TestCommandCancelledWhilePausedIsNotWaitedFor(t *testing.T) {
+	withPause(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		running, cancel := context.WithCancel(ctx)
+		defer cancel()
+		up, done := make(chan bool, 1), make(chan error, 1)
+		var result *sandbox.CommandResult
+		go func() {
+			var err error
+			result, err = sbx.Commands().Run(running, "echo up; sleep 600", &sandbox.CommandOptions{OnStdout: func([]byte) { up <- true }})
+			done <- err
+		}()
+		<-up
+		require.NoError(t, sbx.Pause(ctx))
+		cancel()
+		select {
+		case err := <-done:
+			require.ErrorIs(t, err, context.Canceled)
+		case <-time.After(5 * time.Second):
+			t.Fatal("it waits for the end of the pause")
+		}
+		require.Equal(t, "up\n", result.Stdout)
+		require.NoError(t, sbx.Resume(ctx))
+		require.Eventually(t, func() bool { return len(sbx.Commands().List()) == 0 }, 10*time.Second, 10*time.Millisecond, "it was killed")
+	})
+}
+
 func TestTimeToLiveStandsStillWhilePaused(t *testing.T) {
 	withPause(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		require.NoError(t, sbx.Pause(ctx))

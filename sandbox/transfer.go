@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"strings"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/archive"
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -19,25 +21,56 @@ type Progress = backends.Progress
 type TransferOptions struct {
 	// OnProgress hears of every entry before it is copied, and of long files every 8 MiB. It must not block.
 	OnProgress func(Progress)
+	// Links is what becomes of links that lead out of the tree, in a Download; LinksSkip.
+	Links LinkPolicy
 }
 
-func (o *TransferOptions) archive() *archive.Options {
+// LinkPolicy is what becomes of a symbolic link that leads out of the tree it is downloaded with.
+type LinkPolicy string
+
+// The policies. Links that name what is in the tree by a whole path come out as relative ones, whatever the policy.
+const (
+	LinksSkip LinkPolicy = "skip" // it is left out, and told of by a *SkippedError when all else is there
+	LinksKeep LinkPolicy = "keep" // it is made as it is; on this machine it may lead anywhere, or nowhere
+	LinksFail LinkPolicy = "fail" // it ends the download with ErrOutside
+)
+
+// SkippedError says that an upload, a download, an export or a copy of a tree is complete but for some entries.
+type SkippedError = backends.SkippedError
+
+// archive checks the options and makes those of package archive.
+func (o *TransferOptions) archive() (*archive.Options, error) {
 	if o == nil {
-		return nil
+		return &archive.Options{SkipOutward: true}, nil
 	}
-	return &archive.Options{OnProgress: o.OnProgress}
+	out := &archive.Options{OnProgress: o.OnProgress}
+	switch o.Links {
+	case "", LinksSkip:
+		out.SkipOutward = true
+	case LinksKeep:
+		out.OutwardLinks = true
+	case LinksFail:
+	default:
+		return nil, fmt.Errorf("links %q: use %q, %q or %q", o.Links, LinksSkip, LinksKeep, LinksFail)
+	}
+	return out, nil
 }
 
 // Upload copies a folder's contents from this machine into a folder of the workspace, which is made when absent, as one
-// stream; of a file, the file into that folder. Links stay links. What came before an error stays.
+// stream; of a file, the file into that folder. Links stay links. What came before an error stays. What may not be read is left
+// out, which a *SkippedError tells.
 func (f *Files) Upload(ctx context.Context, local, name string, opts *TransferOptions) error {
+	o, err := opts.archive()
+	if err != nil {
+		return f.wrap("upload to", name, err)
+	}
 	root, base, err := openLocal(local)
 	if err != nil {
 		return f.wrap("upload to", name, err)
 	}
 	defer func() { _ = root.Close() }()
 	err = stream(
-		func(w io.Writer) error { return archive.Pack(ctx, root, base, w, opts.archive()) },
+		func(w io.Writer) error { return archive.Pack(ctx, root, base, w, o) },
 		func(r io.Reader) error { return f.fs.Import(ctx, name, r) },
 	)
 	return f.wrap("upload to", name, err)
@@ -64,9 +97,15 @@ func openLocal(local string) (root *os.Root, base string, err error) {
 }
 
 // Download copies what is in a folder of the workspace, or one file, to a folder of this machine, which is made when absent, as one
-// stream. Nothing is written outside of it, whatever the code in the sandbox did: a link that leads out of it ends the
-// download with ErrOutside. What came before an error stays.
+// stream. Nothing is written outside of it, whatever the code in the sandbox did. Links that lead out of the tree and what may
+// not be read are left out, which a *SkippedError tells when all else is there; see TransferOptions.Links. What came before an
+// error stays.
 func (f *Files) Download(ctx context.Context, name, local string, opts *TransferOptions) error {
+	o, err := opts.archive()
+	if err != nil {
+		return f.wrap("download", name, err)
+	}
+	o.Inside = f.paths(name)
 	if err := os.MkdirAll(local, 0o755); err != nil {
 		return f.wrap("download", name, err)
 	}
@@ -77,12 +116,31 @@ func (f *Files) Download(ctx context.Context, name, local string, opts *Transfer
 	defer func() { _ = root.Close() }()
 	err = stream(
 		func(w io.Writer) error { return f.fs.Export(ctx, name, w) },
-		func(r io.Reader) error { return archive.Unpack(ctx, root, r, opts.archive()) },
+		func(r io.Reader) error { return archive.Unpack(ctx, root, r, o) },
 	)
 	return f.wrap("download", name, err)
 }
 
-// Export writes what is in a folder of the workspace, or one file, to w as a tar stream.
+// paths are the whole paths that code knows a folder of the workspace by: that of the workspace, and what that leads to when it
+// is a link to a user's folder.
+func (f *Files) paths(name string) []string {
+	workspace := f.sandbox.instance.Workspace()
+	name = path.Clean("/" + name)
+	for _, dir := range []string{workspace, "/home/user"} {
+		if rest, ok := strings.CutPrefix(name, dir); ok && (rest == "" || rest[0] == '/') {
+			name = rest
+			break
+		}
+	}
+	paths := []string{path.Join(workspace, name)}
+	if real, err := filepath.EvalSymlinks(workspace); err == nil && real != workspace {
+		paths = append(paths, path.Join(real, name))
+	}
+	return paths
+}
+
+// Export writes what is in a folder of the workspace, or one file, to w as a tar stream. What may not be read is left out, which
+// a *SkippedError tells when the stream is complete.
 func (f *Files) Export(ctx context.Context, name string, w io.Writer) error {
 	return f.wrap("export", name, f.fs.Export(ctx, name, w))
 }
@@ -103,12 +161,16 @@ func stream(write func(io.Writer) error, read func(io.Reader) error) error {
 	written := make(chan error, 1)
 	go func() {
 		err := write(w)
-		_ = w.CloseWithError(err) // nil is io.EOF
+		_ = w.CloseWithError(archive.EndOf(err)) // nil is io.EOF
 		written <- err
 	}()
 	err := read(r)
 	_ = r.CloseWithError(errStopped)
 	writeErr := <-written
+	if left, more := new(SkippedError), new(SkippedError); errors.As(err, &left) && errors.As(writeErr, &more) {
+		left.Merge(more)
+		return left
+	}
 	if writeErr != nil && !errors.Is(writeErr, errStopped) {
 		if err != nil && !errors.Is(err, writeErr) {
 			return fmt.Errorf("%w; %w", writeErr, err)

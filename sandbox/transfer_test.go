@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
@@ -67,6 +68,69 @@ func TestDownloadNeverLeavesItsFolder(t *testing.T) {
 	require.NoError(t, err)
 	require.Error(t, sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil))
 	require.NoFileExists(t, filepath.Join(top, "escaped"))
+}
+
+func TestDownloadKeepsLinksThatStayInside(t *testing.T) {
+	ctx, sbx := lazySandbox(t)
+	_, err := sbx.Commands().Run(ctx, `mkdir -p d/sub v/bin; echo x >d/f; ln -s "$PWD/d/f" d/sub/abs; ln -s "$PWD/d" d/sub/top
+ln -s "$PWD/v" d/beside; ln -s /usr/bin/env v/bin/env; echo x >v/z`, nil)
+	require.NoError(t, err)
+	links := func(t *testing.T, dir string) map[string]string {
+		found := make(map[string]string)
+		require.NoError(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if target, _ := os.Readlink(path); target != "" {
+				rel, _ := filepath.Rel(dir, path)
+				found[rel] = target
+			}
+			return err
+		}))
+		return found
+	}
+	for policy, want := range map[sandbox.LinkPolicy]map[string]string{
+		"":                {"d/sub/abs": "../f", "d/sub/top": "..", "d/beside": "../v"},
+		sandbox.LinksKeep: {"d/sub/abs": "../f", "d/sub/top": "..", "d/beside": "../v", "v/bin/env": "/usr/bin/env"},
+	} {
+		to := t.TempDir()
+		err := sbx.Files().Download(ctx, "", to, &sandbox.TransferOptions{Links: policy})
+		if policy == "" {
+			left := new(sandbox.SkippedError)
+			require.ErrorAs(t, err, &left)
+			require.ErrorIs(t, err, sandbox.ErrOutside)
+			require.Equal(t, 1, left.Count)
+			require.Equal(t, "v/bin/env", left.Skipped[0].Name)
+		} else {
+			require.NoError(t, err)
+		}
+		require.Equal(t, want, links(t, to))
+		require.FileExists(t, filepath.Join(to, "v", "z"), "what comes after it")
+	}
+	require.ErrorIs(t, sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: sandbox.LinksFail}), sandbox.ErrOutside)
+	require.ErrorContains(t, sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: "some"}), `"some"`)
+	to := t.TempDir()
+	require.ErrorIs(t, sbx.Files().Download(ctx, "/home/user/d", to, nil), sandbox.ErrOutside, "what lies beside the folder is outside")
+	require.Equal(t, map[string]string{"sub/abs": "../f", "sub/top": ".."}, links(t, to))
+}
+
+func TestTransfersLeaveOutWhatMayNotBeRead(t *testing.T) {
+	if os.Geteuid() == 0 {
+		backendtest.AsOrdinaryUser(t, "^"+t.Name()+"$", t.Name())
+		return
+	}
+	ctx, sbx := lazySandbox(t)
+	_, err := sbx.Commands().Run(ctx, "mkdir -p d; echo a >d/a; mkdir -m 0 d/closed; echo z >d/z", nil)
+	require.NoError(t, err)
+	to := t.TempDir()
+	left := new(sandbox.SkippedError)
+	require.ErrorAs(t, sbx.Files().Download(ctx, "d", to, nil), &left)
+	require.Equal(t, "closed", left.Skipped[0].Name)
+	require.FileExists(t, filepath.Join(to, "z"))
+	require.DirExists(t, filepath.Join(to, "closed"))
+	require.NoError(t, os.Chmod(filepath.Join(to, "closed"), 0))
+	require.ErrorIs(t, sbx.Files().Upload(ctx, to, "up", nil), fs.ErrPermission)
+	text, err := sbx.Files().ReadString(ctx, "up/z")
+	require.NoError(t, err)
+	require.Equal(t, "z\n", text)
+	require.ErrorContains(t, sbx.Files().Copy(ctx, "d", "e"), `1 left out: "closed"`)
 }
 
 // endless is a reader of a pattern.

@@ -21,6 +21,12 @@ type Options struct {
 	OnProgress func(backends.Progress)
 	// OutwardLinks lets Unpack make symbolic links that lead out of the folder. Without it these are ErrOutside.
 	OutwardLinks bool
+	// SkipOutward lets Unpack leave these out instead, and go on.
+	SkipOutward bool
+	// Inside are absolute paths that the folder had where it was packed. Unpack makes links to what is in it relative.
+	Inside []string
+	// Take is asked by Unpack for room on the disk, in bytes, before it is used. An error ends the Unpack.
+	Take func(n int64) error
 }
 
 // What one folder may hold, and how deep folders may lie.
@@ -38,10 +44,13 @@ type packer struct {
 	tar *tar.Writer
 	buf []byte
 	progress
+	skipped backends.SkippedError
 }
 
 // Pack writes what is in the folder name, or the file name alone, to w as a tar stream, in the order of names. Links are kept as
 // they are; sockets, FIFOs and devices are left out. Modes, times to the second and user metadata go along, owners don't.
+// What below the folder may not be read is left out too, but for the folders themselves, and told of when the stream is
+// complete: *backends.SkippedError.
 func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Options) error {
 	p := &packer{ctx: ctx, tar: tar.NewWriter(w), buf: make([]byte, 256<<10), progress: newProgress(opts)}
 	info, err := root.Lstat(name)
@@ -60,9 +69,31 @@ func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Op
 		}
 	} else if err := p.entry(root, name, path.Base(name), 0); err != nil {
 		return err
+	} else if p.skipped.Count > 0 {
+		return p.skipped.Skipped[0].Err // it is all there is
 	}
 	p.tell()
-	return p.tar.Close()
+	if err := p.tar.Close(); err != nil {
+		return err
+	}
+	return p.skipped.OrNil()
+}
+
+// EndOf is the error that ends a stream which came to err: what was left out does not make it end early.
+func EndOf(err error) error {
+	if skipped := new(backends.SkippedError); errors.As(err, &skipped) {
+		return nil
+	}
+	return err
+}
+
+// skip notes an entry that may not be read, and returns any other error.
+func (p *packer) skip(name string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	p.skipped.Add(name, err)
+	return nil
 }
 
 // folder packs what an open folder holds.
@@ -73,6 +104,9 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 	names, err := Names(dir, ".", maxEntries)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed since
+	}
+	if err != nil && depth > 0 {
+		return p.skip(prefix, err)
 	}
 	if err != nil {
 		return err
@@ -112,7 +146,7 @@ func (p *packer) entry(dir *os.Root, name, full string, depth int) error {
 		return nil // removed since
 	}
 	if err != nil {
-		return err
+		return p.skip(full, err)
 	}
 	switch {
 	case info.IsDir():
@@ -132,6 +166,10 @@ func (p *packer) entry(dir *os.Root, name, full string, depth int) error {
 func (p *packer) subfolder(dir *os.Root, name, full string, info fs.FileInfo, depth int) error {
 	sub, err := dir.OpenRoot(name)
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			p.skipped.Add(full, err)
+			return p.folderHeader(full, info)
+		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return nil // replaced since
 		}
@@ -139,15 +177,23 @@ func (p *packer) subfolder(dir *os.Root, name, full string, info fs.FileInfo, de
 	}
 	defer func() { _ = sub.Close() }()
 	// The name may have become a link to a folder elsewhere below, which is not to be followed.
-	if now, err := sub.Stat("."); err != nil || !os.SameFile(info, now) {
+	now, err := sub.Stat(".")
+	if errors.Is(err, fs.ErrPermission) { // it may be listed and not be gone into
+		p.skipped.Add(full, err)
+		return p.folderHeader(full, info)
+	}
+	if err != nil || !os.SameFile(info, now) {
 		return nil //nolint:nilerr // replaced since
 	}
-	p.begin(full)
-	header := &tar.Header{Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()}
-	if err := p.tar.WriteHeader(header); err != nil {
+	if err := p.folderHeader(full, info); err != nil {
 		return err
 	}
 	return p.folder(sub, full+"/", depth+1)
+}
+
+func (p *packer) folderHeader(full string, info fs.FileInfo) error {
+	p.begin(full)
+	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()})
 }
 
 func (p *packer) file(dir *os.Root, name, full string) error {
@@ -156,7 +202,7 @@ func (p *packer) file(dir *os.Root, name, full string) error {
 		return nil // replaced since
 	}
 	if err != nil {
-		return err
+		return p.skip(full, err)
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()

@@ -33,6 +33,9 @@ func Stage(root *os.Root, folder string, replaces bool) (*Staged, error) {
 	return &Staged{File: f, dir: dir, name: name}, nil
 }
 
+// Nameless reports whether the file has no name yet, and so is in no folder.
+func (s *Staged) Nameless() bool { return s.name == "" }
+
 // Commit closes the file and puts it under its name, in place of a file that is there. An error leaves that one as it was.
 func (s *Staged) Commit(name string) error {
 	name = path.Base(name)

@@ -10,11 +10,15 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
+
+// slack is what an entry takes besides its contents at the most, bytes: a folder its block, a file the rest of its last one.
+const slack = 4096
 
 // unpacker is an Unpack under way.
 type unpacker struct {
@@ -22,6 +26,8 @@ type unpacker struct {
 	root *os.Root
 	buf  []byte
 	progress
+
+	skipped backends.SkippedError
 
 	dir  *os.Root // the folder of the entry before, kept open: entries of one folder follow one another
 	name string   // of dir
@@ -41,7 +47,7 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *Options) erro
 		header, err := stream.Next()
 		if errors.Is(err, io.EOF) {
 			u.tell()
-			return nil
+			return u.skipped.OrNil()
 		}
 		if err != nil {
 			return fmt.Errorf("read tar stream: %w", err)
@@ -70,6 +76,9 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 		return err
 	}
 	u.begin(name)
+	if err := u.take(slack); err != nil {
+		return err
+	}
 	if sparse(header) {
 		return fmt.Errorf("%w: sparse files in tar streams, a few bytes of which may fill a disk", backends.ErrUnsupported)
 	}
@@ -88,10 +97,16 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 	case tar.TypeReg:
 		return u.file(dir, base, header, contents)
 	case tar.TypeSymlink:
-		if !u.opts.OutwardLinks && !staysInside(name, header.Linkname) {
-			return fmt.Errorf("%w: a link to %s", backends.ErrOutside, strings.ToValidUTF8(header.Linkname, "\uFFFD"))
+		target := u.relative(name, header.Linkname)
+		if !u.opts.OutwardLinks && !staysInside(name, target) {
+			err := fmt.Errorf("%w: a link to %s", backends.ErrOutside, strings.ToValidUTF8(target, "\uFFFD"))
+			if u.opts.SkipOutward {
+				u.skipped.Add(name, err)
+				return nil
+			}
+			return err
 		}
-		return u.replace(dir, base, func(at string) error { return dir.Symlink(header.Linkname, at) })
+		return u.replace(dir, base, func(at string) error { return dir.Symlink(target, at) })
 	case tar.TypeLink:
 		target, err := place(header.Linkname)
 		if err != nil {
@@ -124,6 +139,22 @@ func staysInside(name, target string) bool {
 	}
 	to := path.Join(path.Dir(name), target)
 	return to != ".." && !strings.HasPrefix(to, "../")
+}
+
+// relative is a link's target seen from where it lies, when it names something in the folder by a whole path.
+func (u *unpacker) relative(name, target string) string {
+	if !path.IsAbs(target) {
+		return target
+	}
+	for _, dir := range u.opts.Inside {
+		rest, ok := strings.CutPrefix(path.Clean(target), path.Clean(dir))
+		if ok && (rest == "" || rest[0] == '/') {
+			if to, err := filepath.Rel(path.Join("/", path.Dir(name)), path.Join("/", rest)); err == nil {
+				return to
+			}
+		}
+	}
+	return target
 }
 
 // enter opens a folder, made when absent. It stays open for the next entry.
@@ -204,6 +235,9 @@ func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) erro
 		}
 		n, err := contents.Read(u.buf)
 		if n > 0 {
+			if err := u.take(int64(n)); err != nil {
+				return err
+			}
 			if _, err := f.Write(u.buf[:n]); err != nil {
 				return err
 			}
@@ -228,6 +262,14 @@ func (u *unpacker) fill(f *os.File, header *tar.Header, contents io.Reader) erro
 		return nil
 	}
 	return setModTime(f, header.ModTime)
+}
+
+// take asks for room.
+func (u *unpacker) take(n int64) error {
+	if u.opts.Take == nil {
+		return nil
+	}
+	return u.opts.Take(n)
 }
 
 // replace makes something under a name that may be taken by a file or a link.

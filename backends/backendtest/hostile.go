@@ -58,6 +58,21 @@ func during(t *testing.T, ctx context.Context, in backends.Instance, program str
 	require.NoError(t, errors.Join(c.Stdout().Close(), c.Stderr().Close()))
 }
 
+// complete checks that nothing went wrong, but that these may have been left out for want of permission.
+func complete(t *testing.T, err error, but ...string) {
+	t.Helper()
+	skipped := new(backends.SkippedError)
+	if err == nil || !errors.As(err, &skipped) {
+		require.NoError(t, err)
+		return
+	}
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.Equal(t, len(skipped.Skipped), skipped.Count)
+	for _, s := range skipped.Skipped {
+		require.Contains(t, but, strings.TrimSuffix(s.Name, "/"))
+	}
+}
+
 func testHostileFiles(t *testing.T, open Open) {
 	with(t, open, "LinksSwappedWhileWeWalk", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		outside := t.TempDir()
@@ -138,7 +153,7 @@ os.symlink("loop", "loop")
 			require.ErrorIs(t, err, backends.ErrNotRegular, name)
 			require.Error(t, files.Copy(ctx, name, "copy"), name)
 		}
-		require.NoError(t, files.Export(ctx, "", io.Discard), "what is no file is left out")
+		complete(t, files.Export(ctx, "", io.Discard), "closed")
 		_, err := files.List(ctx, "closed", 1)
 		if err != nil { // a user other than root
 			require.ErrorIs(t, err, fs.ErrPermission)
@@ -146,6 +161,33 @@ os.symlink("loop", "loop")
 		for _, name := range []string{"fifo", "socket", "zero", "loop", "closed"} {
 			require.NoError(t, files.Remove(ctx, name), name)
 		}
+	})
+	with(t, open, "WhatMayNotBeReadIsLeftOut", func(t *testing.T, ctx context.Context, in backends.Instance) {
+		files := in.Files()
+		write(t, ctx, files, "d/a", "first")
+		write(t, ctx, files, "d/closed/in", "x")
+		write(t, ctx, files, "d/secret", "x")
+		write(t, ctx, files, "d/unlisted/in", "x")
+		write(t, ctx, files, "d/z", "last")
+		root := sh(t, ctx, in, "chmod 0 d/closed d/secret; chmod 600 d/unlisted; id -u") == "0\n"
+		var buf bytes.Buffer
+		complete(t, files.Export(ctx, "d", &buf), "closed", "secret", "unlisted")
+		complete(t, files.Copy(ctx, "d", "copy"), "closed", "secret", "unlisted")
+		require.NoError(t, files.Import(ctx, "import", &buf))
+		for _, to := range []string{"copy", "import"} {
+			require.Equal(t, "first", read(t, ctx, files, to+"/a"))
+			require.Equal(t, "last", read(t, ctx, files, to+"/z"))
+			info, err := files.Stat(ctx, to+"/closed")
+			require.NoError(t, err)
+			require.Equal(t, backends.TypeDir, info.Type)
+			_, err = files.Stat(ctx, to+"/secret")
+			require.Equal(t, root, err == nil)
+		}
+		if !root {
+			require.ErrorIs(t, files.Export(ctx, "d/secret", io.Discard), fs.ErrPermission)
+			require.ErrorIs(t, files.Export(ctx, "d/closed", io.Discard), fs.ErrPermission)
+		}
+		require.NoError(t, files.Remove(ctx, "d"))
 	})
 	with(t, open, "FilesThatChangeWhileRead", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()

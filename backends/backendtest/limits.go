@@ -88,6 +88,33 @@ func testLimits(t *testing.T, open Open) {
 		_, err := in.StartKernel(ctx, backends.KernelConfig{})
 		require.ErrorAs(t, err, &found, "the time is used up")
 	})
+	withLimits(t, open, "CPUTimeOfChildrenNobodyWaitsFor", backends.Limits{CPUTime: 2 * time.Second}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+		found := endedBy(t, ctx, in, `
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+end = time.monotonic() + 40
+while time.monotonic() < end:
+    if os.fork() == 0:
+        while time.process_time() < .4: pass
+        os._exit(0)
+    try: os.wait()
+    except ChildProcessError: pass`)
+		require.Equal(t, backends.LimitCPUTime, found.Limit)
+	})
+	withLimits(t, open, "CPUTimeCountsOnce", backends.Limits{CPUTime: 6 * time.Second}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+		c := startKernel(t, ctx, in, backends.KernelConfig{})
+		require.Equal(t, "alive", c.run(`
+import os, subprocess, sys
+for i in range(12):  # 2.4 s in all, of children, grandchildren and orphans
+    line = "import os\nif %d % 3 == 0: os.fork()\nif %d % 3 == 1 and os.fork(): os._exit(0)\n"
+    line += "while __import__('time').process_time() < .2 / (2 - bool(%d % 3)): pass"
+    subprocess.run(["sh", "-c", sys.executable + ' -c "$0"; true', line.replace("%d", str(i))])
+print("alive", end="")`))
+		stats, err := in.Stats(ctx)
+		require.NoError(t, err)
+		require.Less(t, stats.CPU, 6*time.Second)
+		require.Greater(t, stats.CPU, 2*time.Second)
+	})
 	withLimits(t, open, "Processes", backends.Limits{Processes: 60}, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		found := endedBy(t, ctx, in, `
 import subprocess, time

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 // RunLimits runs the part of the suite about limits, figures and pauses, for a backend that has several ways to hold them.
 func RunLimits(t *testing.T, open Open) {
 	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
+	t.Run("disk", func(t *testing.T) { testDisk(t, open) })
 	t.Run("stats", func(t *testing.T) { testStats(t, open) })
 	t.Run("pause", func(t *testing.T) { testPause(t, open) })
 }

@@ -43,6 +43,13 @@ func TestLocalPassesTheSuite(t *testing.T) {
 	})
 }
 
+func TestLocalPassesTheSuiteForAnOrdinaryUser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the suite once more")
+	}
+	backendtest.AsOrdinaryUser(t, "^TestLocalPassesTheSuite$", "TestLocalPassesTheSuite/")
+}
+
 func TestLimitsHoldWithoutControlGroups(t *testing.T) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
