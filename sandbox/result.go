@@ -37,6 +37,8 @@ type Result struct {
 
 	Bundle   messaging.MIMEBundle `json:"-"` // everything as the kernel sent it
 	Metadata messaging.MIMEBundle `json:"metadata,omitempty"`
+
+	library string // what HTML relies on and does not have, see Page
 }
 
 // The MIME types with a field of their own, as E2B's clients know them.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/notebook"
@@ -111,7 +112,7 @@ func formsOf(r *sandbox.Result) []form {
 		}
 	}
 	for _, f := range []struct{ text, ext string }{
-		{r.SVG, ".svg"}, {r.HTML, ".html"}, {r.Markdown, ".md"}, {r.LaTeX, ".tex"}, {string(r.JSON), ".json"},
+		{r.SVG, ".svg"}, {document(r.Page()), ".html"}, {r.Markdown, ".md"}, {r.LaTeX, ".tex"}, {string(r.JSON), ".json"},
 	} {
 		if f.text != "" {
 			forms = append(forms, form{"result", f.ext, []byte(f.text)})
@@ -129,6 +130,15 @@ func formsOf(r *sandbox.Result) []form {
 		forms = append(forms, form{"result", ".txt", []byte(r.Text + "\n")})
 	}
 	return forms
+}
+
+// document is HTML as a file that browsers read as it is meant.
+func document(html string) string {
+	head := strings.ToLower(strings.TrimSpace(html[:min(len(html), 1024)]))
+	if html == "" || strings.HasPrefix(head, "<!doctype") || strings.HasPrefix(head, "<html") {
+		return html
+	}
+	return "<!doctype html><meta charset=\"utf-8\">\n" + html
 }
 
 func indented(raw json.RawMessage) []byte {

@@ -171,3 +171,22 @@ func TestNotebookBecomesAPage(t *testing.T) {
 	require.Equal(t, 0, c.wait())
 	require.True(t, strings.Contains(c.out.String(), "<title>Mine</title>"))
 }
+
+func TestEachFilesFigureStandsAlone(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		dir := t.TempDir()
+		c := start(t, nil, "run", "--python", python, "--out", dir, "-c", `
+from IPython.display import display, clear_output
+def show(n, head): display({"text/html": head + "\n<p id='figure'></p><script>fake(%d)</script>" % n, "text/plain": "figure"}, raw=True)
+show(1, "<!--ds-sandbox library fake-1.0--><script>window.fake = (n) => document.getElementById('figure').innerHTML = '<svg width=99 height=99><circle r=50 /><text y=20>' + n + '</text></svg>'</script><!--ds-sandbox end-->")
+clear_output()
+show(2, "<!--ds-sandbox needs fake-1.0-->")`)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		page := string(mustRead(t, filepath.Join(dir, "result-2.html")))
+		require.True(t, strings.HasPrefix(page, `<!doctype html><meta charset="utf-8">`))
+		require.Contains(t, page, "window.fake = ")
+		found := reporttest.Look(t, mustRead(t, filepath.Join(dir, "report.html")))
+		require.Equal(t, 1, found.Frames)
+		require.Empty(t, found.Blank)
+	})
+}
