@@ -101,6 +101,7 @@ func (e *executor) execute(ctx context.Context) error {
 	if e.opts.Progress {
 		e.nb.progressEnd(failed)
 	}
+	giveLibraries(e.nb, e.context)
 	e.nextSave = time.Time{}
 	return errors.Join(failed, e.save())
 }
@@ -149,6 +150,7 @@ func (e *executor) save() error {
 	if e.opts.Save == nil || start.Before(e.nextSave) {
 		return nil
 	}
+	giveLibraries(e.nb, e.context)
 	err := e.opts.Save(e.nb)
 	if took := time.Since(start); took > slowSave {
 		e.nextSave = time.Now().Add(10 * took)

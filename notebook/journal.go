@@ -24,6 +24,7 @@ func FromContext(c *sandbox.Context) (*Notebook, error) {
 		r.add(entry)
 	}
 	r.close("")
+	giveLibraries(nb, c)
 	if state := r.recorder.widgets.metadata(); state != nil {
 		nb.Metadata["widgets"] = state
 	}

@@ -84,3 +84,14 @@ func TestFiguresGetTheirLibraryInEachFrame(t *testing.T) {
 	require.Empty(t, found.Silent)
 	require.GreaterOrEqual(t, found.Tallest, 777, "the second frame's script ran with the first one's library")
 }
+
+func TestBrowserTellsBlankFigures(t *testing.T) {
+	const draw = "<p id='figure'></p><script>document.getElementById('figure').innerHTML = '<svg width=99><circle r=9 /><text>1</text></svg>'</script>"
+	const inShadow = "<p id='figure'></p><script>const c = document.createElement('canvas'), x = c.getContext('2d');" +
+		"x.fillStyle = 'red'; x.fillRect(0, 0, 9, 9); x.fillStyle = 'blue'; x.fillRect(9, 9, 9, 9);" +
+		"document.getElementById('figure').attachShadow({mode: 'open'}).append(c)</script>"
+	found := reporttest.Look(t, []byte(page(t, shows(displays("text/html", draw), displays("text/html", inShadow), displays("text/html", "<b>a table</b>")), nil)))
+	require.Empty(t, found.Blank)
+	found = reporttest.Look(t, []byte(page(t, shows(displays("text/html", draw+"<script>document.body.innerHTML = ''</script>")), nil)))
+	require.Len(t, found.Blank, 1)
+}

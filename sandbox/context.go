@@ -30,6 +30,7 @@ type Context struct {
 	undoable   bool                // each run, see ContextOptions
 	turn       *semaphore.Weighted // held by the run under way
 	journal    *Journal
+	libraries  libraries
 	undo       undo
 
 	mu       sync.Mutex

@@ -17,10 +17,11 @@ type fold struct {
 	textBytes  int64
 	shownBytes int64
 	clearNext  bool // clear_output(wait=True) came
+	libraries  *libraries
 }
 
-func newFold(maxOutput int64) *fold {
-	return &fold{maxOutput: maxOutput, execution: &Execution{
+func newFold(maxOutput int64, libraries *libraries) *fold {
+	return &fold{maxOutput: maxOutput, libraries: libraries, execution: &Execution{
 		Results: []*Result{}, Logs: Logs{Stdout: []string{}, Stderr: []string{}},
 	}}
 }
@@ -35,15 +36,15 @@ func (f *fold) add(event *kernel.Event) []Output {
 		m := &OutputMessage{Text: c.Text, Time: event.Time, Stderr: c.Name == messaging.Stderr}
 		return f.show(m, func() { f.addText(m) })
 	case *messaging.DisplayData:
-		r := newResult(c.Data, c.Metadata)
+		r := f.result(c.Data, c.Metadata)
 		r.DisplayID = c.Transient.DisplayID
 		return f.show(r, func() { f.addResult(r) })
 	case *messaging.ExecuteResult:
-		r := newResult(c.Data, c.Metadata)
+		r := f.result(c.Data, c.Metadata)
 		r.DisplayID, r.IsMainResult = c.Transient.DisplayID, true
 		return f.show(r, func() { f.addResult(r) })
 	case *messaging.UpdateDisplayData:
-		r := newResult(c.Data, c.Metadata)
+		r := f.result(c.Data, c.Metadata)
 		r.DisplayID, r.IsUpdate = c.Transient.DisplayID, true
 		f.refresh(r)
 		return []Output{r}
@@ -69,6 +70,12 @@ func (f *fold) add(event *kernel.Event) []Output {
 		return []Output{&Cut{Messages: c.Messages, Bytes: c.Bytes, Incomplete: c.IdleLost}}
 	}
 	return nil
+}
+
+func (f *fold) result(data, metadata messaging.MIMEBundle) *Result {
+	r := newResult(data, metadata)
+	r.library = f.libraries.note(r.HTML)
+	return r
 }
 
 // show adds an output, after the clearing that waited for it.

@@ -37,6 +37,8 @@ type Result struct {
 
 	Bundle   messaging.MIMEBundle `json:"-"` // everything as the kernel sent it
 	Metadata messaging.MIMEBundle `json:"metadata,omitempty"`
+
+	library string // what HTML relies on and does not have, see Page
 }
 
 // The MIME types with a field of their own, as E2B's clients know them.
@@ -83,8 +85,8 @@ func newResult(data, metadata messaging.MIMEBundle) *Result {
 // Formats lists the MIME types the result has, sorted.
 func (r *Result) Formats() []string { return slices.Sorted(maps.Keys(r.Bundle)) }
 
-// Image is a picture of the result as a file's bytes, with the extension that fits (".png", ".jpg", ".svg", ".pdf"), in
-// this order of preference; ok is false when it has none or when it can't be decoded.
+// Image is a picture of the result as a file's bytes, with the extension that fits (".png", ".jpg", ".svg", ".pdf", ".gif",
+// ".webp"), in this order of preference; ok is false when it has none or when it can't be decoded.
 func (r *Result) Image() (data []byte, ext string, ok bool) {
 	for _, form := range []struct{ encoded, ext string }{{r.PNG, ".png"}, {r.JPEG, ".jpg"}} {
 		if form.encoded != "" {
@@ -98,6 +100,12 @@ func (r *Result) Image() (data []byte, ext string, ok bool) {
 	if r.PDF != "" {
 		data, err := base64.StdEncoding.DecodeString(r.PDF)
 		return data, ".pdf", err == nil
+	}
+	for _, form := range []struct{ mime, ext string }{{"image/gif", ".gif"}, {"image/webp", ".webp"}} {
+		if text, ok := r.Bundle.Text(form.mime); ok {
+			data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+			return data, form.ext, err == nil && len(data) > 0
+		}
 	}
 	return nil, "", false
 }

@@ -104,7 +104,7 @@ func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
 func (s *Sandbox) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
 	run, err := s.StartCode(ctx, code, opts)
 	if err != nil {
-		return newFold(0).execution, err
+		return newFold(0, new(libraries)).execution, err
 	}
 	run.goroutine = goroutineID()
 	defer func() { _ = run.Close() }()          // for a callback that panics: the context must not stay taken
@@ -177,7 +177,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	} else {
 		c.dropUndo(c.undo.replace(nil))
 	}
-	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput)}
+	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries)}
 	run.ladder = newLadder(c, opts.Timeout)
 	if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below

@@ -104,6 +104,9 @@ func repl(ctx context.Context, s *streams, c *common, o *replOptions) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, r.session.close()) }()
+	if err := results.clear(); err != nil {
+		return err
+	}
 	r.checkpoints = newCheckpoints(r.session.context)
 	begun := time.Now()
 	defer func() {
@@ -251,18 +254,12 @@ func (c *cellSink) show(o sandbox.Output) error {
 	case *sandbox.Started:
 		*c.count = o.ExecutionCount
 	case *sandbox.Result:
-		if _, _, isImage := o.Image(); isImage {
-			break
-		}
 		if o.IsPage && !c.colour {
 			return c.line((&sandbox.ExecutionError{Traceback: o.Text}).PlainTraceback())
 		}
 		if c.prompts && o.IsMainResult {
-			text := o.String()
-			if strings.Contains(text, "\n") {
-				text = "\n" + text
-			}
-			return c.line(fmt.Sprintf("Out[%d]: %s", *c.count, text))
+			c.prefix = fmt.Sprintf("Out[%d]: ", *c.count)
+			defer func() { c.prefix = "" }()
 		}
 	}
 	return c.textSink.show(o)

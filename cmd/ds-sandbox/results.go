@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/notebook"
@@ -49,6 +51,29 @@ func (f *resultFolder) check() error {
 	}
 	if err != nil {
 		return usagef("--out: %w", err)
+	}
+	return nil
+}
+
+// ours are the names of files that an earlier run left in the folder.
+var ours = regexp.MustCompile(`^(result-[1-9]\d*\.(png|jpg|pdf|svg|gif|webp|bmp|tiff|html|md|tex|json|txt)|chart-[1-9]\d*\.json|` +
+	`table-[1-9]\d*\.csv|report\.html)$`)
+
+// clear removes what an earlier run left: nothing in the folder shall be taken for a result of this one.
+func (f *resultFolder) clear() error {
+	if f.dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(f.dir)
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && ours.MatchString(entry.Name()) {
+			if gone := os.Remove(filepath.Join(f.dir, entry.Name())); !errors.Is(gone, os.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
 }
@@ -111,10 +136,16 @@ func formsOf(r *sandbox.Result) []form {
 		}
 	}
 	for _, f := range []struct{ text, ext string }{
-		{r.SVG, ".svg"}, {r.HTML, ".html"}, {r.Markdown, ".md"}, {r.LaTeX, ".tex"}, {string(r.JSON), ".json"},
+		{r.SVG, ".svg"}, {document(r.Page()), ".html"}, {r.Markdown, ".md"}, {r.LaTeX, ".tex"}, {string(r.JSON), ".json"},
 	} {
 		if f.text != "" {
 			forms = append(forms, form{"result", f.ext, []byte(f.text)})
+		}
+	}
+	for _, f := range []struct{ mime, ext string }{{"image/gif", ".gif"}, {"image/webp", ".webp"}, {"image/bmp", ".bmp"}, {"image/tiff", ".tiff"}} {
+		text, _ := r.Bundle.Text(f.mime)
+		if data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err == nil && len(data) > 0 {
+			forms = append(forms, form{"result", f.ext, data})
 		}
 	}
 	if len(r.Chart) > 0 {
@@ -129,6 +160,15 @@ func formsOf(r *sandbox.Result) []form {
 		forms = append(forms, form{"result", ".txt", []byte(r.Text + "\n")})
 	}
 	return forms
+}
+
+// document is HTML as a file that browsers read as it is meant.
+func document(html string) string {
+	head := strings.ToLower(strings.TrimSpace(html[:min(len(html), 1024)]))
+	if html == "" || strings.HasPrefix(head, "<!doctype") || strings.HasPrefix(head, "<html") {
+		return html
+	}
+	return "<!doctype html><meta charset=\"utf-8\">\n" + html
 }
 
 func indented(raw json.RawMessage) []byte {

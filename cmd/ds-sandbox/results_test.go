@@ -171,3 +171,72 @@ func TestNotebookBecomesAPage(t *testing.T) {
 	require.Equal(t, 0, c.wait())
 	require.True(t, strings.Contains(c.out.String(), "<title>Mine</title>"))
 }
+
+func TestEachFilesFigureStandsAlone(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		dir := t.TempDir()
+		c := start(t, nil, "run", "--python", python, "--out", dir, "-c", `
+from IPython.display import display, clear_output
+def show(n, head): display({"text/html": head + "\n<p id='figure'></p><script>fake(%d)</script>" % n, "text/plain": "figure"}, raw=True)
+show(1, "<!--ds-sandbox library fake-1.0--><script>window.fake = (n) => document.getElementById('figure').innerHTML = '<svg width=99 height=99><circle r=50 /><text y=20>' + n + '</text></svg>'</script><!--ds-sandbox end-->")
+clear_output()
+show(2, "<!--ds-sandbox needs fake-1.0-->")`)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		page := string(mustRead(t, filepath.Join(dir, "result-2.html")))
+		require.True(t, strings.HasPrefix(page, `<!doctype html><meta charset="utf-8">`))
+		require.Contains(t, page, "window.fake = ")
+		found := reporttest.Look(t, mustRead(t, filepath.Join(dir, "report.html")))
+		require.Equal(t, 1, found.Frames)
+		require.Empty(t, found.Blank)
+	})
+}
+
+func TestAChartWithoutAPictureIsToldInWords(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		chart := `from IPython.display import display
+display({"text/plain": "Figure(bar)", "text/html": "<p>chart</p>", "e2b/chart": {"type": "bar", "title": "Sales", "x_label": None, "y_label": None,
+    "x_unit": None, "y_unit": None, "elements": [{"label": "a", "group": "g", "value": 3}]}}, raw=True)`
+		const digest = "bar chart 'Sales' with 1 bar: a 3"
+		c := start(t, nil, "run", "--python", python, "-c", chart)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Contains(t, c.err.String(), "[ds-sandbox] "+digest+"; --out DIR saves it\n")
+		require.NotContains(t, c.out.String()+c.err.String(), "Figure(bar)")
+		dir := t.TempDir()
+		c = start(t, nil, "run", "--python", python, "--out", dir, "-c", chart)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Contains(t, c.err.String(), digest+": "+filepath.Join(dir, "result-1.html")+", "+filepath.Join(dir, "chart-1.json")+"\n")
+	})
+}
+
+func TestTheCutOfATablesFileIsTold(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		dir := t.TempDir()
+		code := "import pandas as pd; pd.DataFrame({'a': range(1_000_000)})\n"
+		c := start(t, nil, "run", "--python", python, "--out", dir, "-c", code)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Contains(t, c.err.String(), "saved (first 10000 of 1000000 rows): ")
+		require.Contains(t, c.err.String(), "table-1.csv")
+		dir = t.TempDir()
+		c = start(t, &streams{in: strings.NewReader(code)}, "repl", "--python", python, "--out", dir)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Contains(t, c.err.String(), "first 10000 of 1000000 rows")
+		require.Contains(t, fileNames(t, dir), "table-1.csv")
+	})
+}
+
+func TestOutHasGIFsAndNothingOfAnEarlierRun(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		dir := t.TempDir()
+		for _, name := range []string{"result-7.png", "chart-7.json", "table-8.csv", "result-x.png", "notes.txt", "result-9.py"} {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("old"), 0o644))
+		}
+		c := start(t, nil, "run", "--python", python, "--out", dir, "-c", `
+from IPython.display import display
+display({"image/gif": "R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=", "text/plain": "a film"}, raw=True)
+display({"image/webp": "UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==", "text/plain": "a web picture"}, raw=True)`)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		require.Equal(t, []string{"notes.txt", "report.html", "result-1.gif", "result-2.webp", "result-9.py", "result-x.png"}, fileNames(t, dir))
+		require.Contains(t, c.err.String(), "a film: "+filepath.Join(dir, "result-1.gif"))
+		require.True(t, strings.HasPrefix(string(mustRead(t, filepath.Join(dir, "result-1.gif"))), "GIF89a"))
+	})
+}

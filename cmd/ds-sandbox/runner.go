@@ -36,6 +36,9 @@ func runInSandbox(
 	}
 	defer func() { err = errors.Join(err, session.close()) }()
 	k.aim(session.sandbox)
+	if err := results.clear(); err != nil {
+		return execution, err
+	}
 	begun := time.Now()
 	defer func() { err = errors.Join(err, results.report(session.context, o.title(), begun)) }()
 

@@ -24,6 +24,7 @@ type textSink struct {
 	results  *resultFolder
 	pictures *pictures // nil shows none
 	midLine  bool      // standard output's last character was no newline
+	prefix   string    // of the value to come
 }
 
 func newTextSink(s *streams, results *resultFolder, pictures *pictures) *textSink {
@@ -57,15 +58,19 @@ func (t *textSink) result(r *sandbox.Result) error {
 		return err
 	}
 	name := r.String()
-	if chart, ok := r.Figure(); ok {
+	chart, isChart := r.Figure()
+	if isChart {
 		name = chart.Digest()
 	}
-	if _, _, isImage := r.Image(); !isImage {
-		if err := t.line(r.String()); err != nil {
+	if _, _, isImage := r.Image(); !isImage && !isChart {
+		if t.prefix != "" && strings.Contains(name, "\n") {
+			name = "\n" + name
+		}
+		if err := t.line(t.prefix + name); err != nil {
 			return err
 		}
 		if len(files) > 0 {
-			return t.note("saved: %s", strings.Join(files, ", "))
+			return t.note("saved%s: %s", cutOf(r), strings.Join(files, ", "))
 		}
 		return nil
 	}
@@ -79,6 +84,25 @@ func (t *textSink) result(r *sandbox.Result) error {
 		return t.note("%s; --out DIR saves it", name)
 	}
 	return nil
+}
+
+// cutOf says how much of a table its file has, if that is not all.
+func cutOf(r *sandbox.Result) string {
+	table, ok := r.Table()
+	if !ok {
+		return ""
+	}
+	var parts []string
+	if kept := table.Kept(); kept < table.Rows {
+		parts = append(parts, fmt.Sprintf("first %d of %d rows", kept, table.Rows))
+	}
+	if kept := len(table.Columns); kept < table.Width {
+		parts = append(parts, fmt.Sprintf("first %d of %d columns", kept, table.Width))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // picture shows a picture on a line of its own, where that can be.

@@ -29,6 +29,7 @@ type Findings struct {
 	Frames   int
 	Silent   []string // the beginnings of cells that have a frame whose script never spoke
 	Tallest  int      // of the frames, pixels
+	Blank    []string // the beginnings of cells that have a frame with scripts that drew nothing; found by Look only
 	Marks    []string // values of the attribute data-mark in the page: what hostile content might leave there
 	Requests []string // what was asked for on the network, other than the page itself
 }
@@ -43,6 +44,18 @@ const loadTimeout = 90 * time.Second
 // DS_SANDBOX_REQUIRE names browser. Requests of the page to any path of {{HOST}} in it are listed in Findings.Requests: Load
 // replaces that text by the address of a server of its own.
 func Load(t testing.TB, page []byte) Findings {
+	t.Helper()
+	return open(t, page, "")
+}
+
+// Look is Load, and then looks into the frames for figures that were not drawn. For that it opens the frames to the page, so
+// the report must hold nothing hostile.
+func Look(t testing.TB, page []byte) Findings {
+	t.Helper()
+	return open(t, page, "?look")
+}
+
+func open(t testing.TB, page []byte, query string) Findings {
 	t.Helper()
 	browser := find(t)
 	var mu sync.Mutex
@@ -73,7 +86,7 @@ func Load(t testing.TB, page []byte) Findings {
 	defer cancel()
 	dir := browserFolder(t)
 	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+dir, "--window-size=1200,30000", server.URL)
+		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+dir, "--window-size=1200,30000", server.URL+"/"+query)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

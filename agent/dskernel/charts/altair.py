@@ -67,8 +67,9 @@ def _page(spec: dict, version: str) -> str:
         ')).then(function(){return vegaEmbed("#%s", %s, {"actions": false})})'
         '.catch(function(e){document.getElementById("%s").textContent = e})</script>'
     ) % (name, name, json.dumps(spec).replace("</", "<\\/"), name)
+    near = _near(version)
     return html.page(
-        "vega", lambda: html.inline(vl_convert.javascript_bundle(vl_version=_near(version))), body
+        "vega", near, lambda: html.inline(vl_convert.javascript_bundle(vl_version=near)), body
     )
 
 

@@ -47,7 +47,7 @@ def _page(figure) -> str:
     from bokeh.resources import INLINE
 
     script, div = components(figure)
-    return html.page("bokeh", INLINE.render, div + script)
+    return html.page("bokeh", sys.modules["bokeh"].__version__, INLINE.render, div + script)
 
 
 def chart(figure):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 
 from dskernel.charts import artists, shape
 from dskernel.charts.axis import Axis
+from dskernel.charts.legend import Names
 from dskernel.guard import quietly
 
 
@@ -73,13 +73,12 @@ def _ruled(axes) -> tuple[Axis, Axis, dict]:
 def _lines(axes, budget) -> dict:
     x, y, members = _ruled(axes)
     lines = [line for line in axes.get_lines() if not artists.is_grid(line)]
-    most = budget.each(len(lines))
+    lines = [line for line in lines if not artists.is_empty(line)] or lines
+    most, names = budget.each(len(lines)), Names(axes)
     elements = []
     for line in lines[: shape.SERIES]:
-        label = str(line.get_label())
-        number = re.fullmatch(r"_child(\d+)", label)
-        if number:
-            label = "Line " + number.group(1)
+        budget.check()
+        label = names.of(line, "Line")
         elements.append(
             shape.series(label, line.get_xdata(), line.get_ydata(), most, "line", x.given, y.given)
         )
@@ -88,32 +87,34 @@ def _lines(axes, budget) -> dict:
 
 def _points(axes, budget) -> dict:
     x, y, members = _ruled(axes)
-    groups = [c for c in axes.collections if artists.is_scatter(c) and len(c.get_offsets())]
+    groups, names = [], Names(axes)
+    for n, c in enumerate(c for c in axes.collections if artists.is_scatter(c) and len(c.get_offsets())):
+        budget.check()
+        at = c.get_offsets()
+        parts = names.split(c, len(at)) if len(groups) < shape.SERIES else None
+        groups.extend((name, at[keep]) for name, keep in parts or [(names.of(c, "Group", n), slice(None))])
     most = budget.each(len(groups))
-    elements = []
-    for group in groups[: shape.SERIES]:
-        at = group.get_offsets()
-        elements.append(
-            shape.series(group.get_label(), at[:, 0], at[:, 1], most, "scatter", x.values, y.values)
-        )
+    elements = [
+        shape.series(label, at[:, 0], at[:, 1], most, "scatter", x.values, y.values)
+        for label, at in groups[: shape.SERIES]
+    ]
     return _all({**members, "elements": elements}, len(groups))
 
 
 def _bars(axes, budget) -> dict:
     members = shape.axes(axes.get_xlabel(), axes.get_ylabel())
-    elements, count, lying = [], 0, False
+    elements, count, lying, names = [], 0, False, Names(axes)
     for container in axes.containers:
-        bars = artists.rectangles(container)
+        budget.check()
+        bars = [b for b in artists.rectangles(container) if not artists.is_empty(b)]
+        bars = bars or artists.rectangles(container)
         if not bars:
             continue
         count += len(bars)
         heights = [b.get_height() for b in bars]
         way = getattr(container, "orientation", None)
         lying = way == "horizontal" or (way is None and len(set(heights)) == 1)
-        group = str(container.get_label())
-        number = re.fullmatch(r"_container(\d+)", group)
-        if number:
-            group = "Group " + number.group(1)
+        group = names.of(container, "Group")
         bars = bars[: shape.SERIES - len(elements)]
         if lying:
             labels = Axis(axes, axes.yaxis).labels([b.get_y() + b.get_height() / 2 for b in bars])
@@ -143,10 +144,15 @@ def _pie(axes, budget) -> dict:
 
 def _boxes(axes, budget) -> dict:
     _, _, members = _ruled(axes)
-    lying, found = artists.boxes(axes)
-    position = Axis(axes, axes.yaxis if lying else axes.xaxis)
+    lying, found = artists.boxes(axes, budget)
+    position, names = Axis(axes, axes.yaxis if lying else axes.xaxis), Names(axes)
     labels = position.labels([b.pop("at") for b in found[: shape.SERIES]])
-    elements = [{"label": label, **box} for label, box in zip(labels, found)]
+    groups = [names.colour(b.pop("patch")) for b in found]
+    elements = [
+        # Boxes side by side at one place differ in their colour.
+        {"label": "%s, %s" % (label, group) if group and group != label else label, **box}
+        for label, group, box in zip(labels, groups, found)
+    ]
     if lying:
         members.update(shape.swapped({k: members[k] for k in ("x_label", "y_label", "x_unit", "y_unit")}))
     return _all({**members, "elements": elements}, len(found))

@@ -46,7 +46,8 @@ def bundle(figure: dict) -> dict:
             figure, include_plotlyjs=False, full_html=False, validate=False, auto_play=False
         )
     )
-    page = quietly(html.page, "plotly", _script, body) if body else None
+    version = sys.modules["plotly"].__version__
+    page = quietly(html.page, "plotly", version, _script, body) if body else None
     if page:
         made["text/html"] = page
     made["text/plain"] = "Figure(%s)" % ", ".join(_kind(t) for t in (figure.get("data") or [])[:20])

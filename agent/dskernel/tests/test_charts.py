@@ -195,6 +195,33 @@ def test_plots_of_seaborn(kernel, code, kind):  # noqa: F811
     assert drawn(kernel, FRAME + "import seaborn as sns\n" + code)["type"] == kind
 
 
+HUES = (
+    "import seaborn as sns\nimport pandas as pd, numpy as np\n"
+    "d = pd.DataFrame({'day': np.repeat(['Thu', 'Fri'], 4), 'sex': list('fmfm') * 2,"
+    " 'v': range(8), 't': [0, 0, 1, 1] * 2})\n"
+)
+
+
+@pytest.mark.parametrize(
+    "code, kind, names",
+    [
+        ("sns.boxplot(d, x='day', y='v', hue='sex')", "box_and_whisker", ["Thu, f", "Fri, f", "Thu, m", "Fri, m"]),
+        ("sns.boxplot(d, x='day', y='v', hue='day')", "box_and_whisker", ["Thu", "Fri"]),
+        ("sns.lineplot(d, x='t', y='v', hue='sex')", "line", ["f", "m"]),
+        ("sns.lineplot(d.set_index('t')[['v']], legend=False)", "line", ["Line 0"]),
+        ("sns.barplot(d, x='day', y='v', hue='sex')", "bar", ["f", "f", "m", "m"]),
+        ("sns.barplot(d, y='day', x='v', hue='sex', capsize=.3)", "bar", ["f", "f", "m", "m"]),
+        ("sns.scatterplot(d, x='t', y='v')", "scatter", ["Group 0"]),
+        ("sns.scatterplot(d, x='t', y='v', hue='sex')", "scatter", ["f", "m"]),
+        ("plt.bar(['a'], [1]); plt.plot([0, 1, 2], [1, 2, 4])", "unknown", []),
+    ],
+)
+def test_names_of_seaborn(kernel, code, kind, names):  # noqa: F811
+    need(kernel, "seaborn")
+    c = drawn(kernel, HUES + code)
+    assert (c["type"], [e.get("group", e["label"]) for e in c["elements"]]) == (kind, names)
+
+
 def test_a_plot_of_seaborn_objects(kernel):  # noqa: F811
     need(kernel, "seaborn")
     c = chart(kernel, FRAME + "import seaborn.objects as so\nso.Plot(df, x='x', y='y').add(so.Dots())")

@@ -309,5 +309,26 @@ def test_figures_of_other_libraries(kernel_python, library):
         # The JavaScript comes once.
         assert sizes[0] > 500_000 and max(sizes[1:]) < 50_000, sizes
         assert json.dumps(b, allow_nan=False)
+        assert b["text/html"].startswith("<!--ds-sandbox needs ")
+    finally:
+        k.close()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_javascript_comes_again_where_it_was_lost(kernel_python, library):
+    k = Kernel(kernel_python)
+    try:
+        need(k, library)
+        setup, make, _ = LIBRARIES[library]
+        k.run(setup + "\nfrom IPython.utils.capture import capture_output")
+        k.run("with capture_output() as seen: display(%s)" % make)
+        assert len(one(k, make)["text/html"]) > 500_000
+        assert len(one(k, make)["text/html"]) < 50_000
+        child = (
+            "import os\npid = os.fork()\nif not pid:\n"
+            "    from dskernel.charts import html; os._exit(len(html._sent))\n"
+            "print(os.waitpid(pid, 0)[1])"
+        )
+        assert k.run(child).stdout == "0\n"
     finally:
         k.close()
