@@ -166,8 +166,9 @@ func (k *kernelProcess) StartKind() backends.StartKind { return k.start }
 // Spec is the kernel's recipe.
 func (k *kernelProcess) Spec() messaging.KernelSpec { return *k.spec }
 
-// lastWords is how long the output of a process that has ended is waited for; others may hold its other end.
-const lastWords = 100 * time.Millisecond
+// lastWords is how long the output of a process that has ended is waited for; others may hold its other end. It is shorter than
+// a conversation waits for the reason of its end.
+const lastWords = 50 * time.Millisecond
 
 // Diagnose is the tail of the kernel's own output, complete if it has ended.
 func (k *kernelProcess) Diagnose(ctx context.Context) string {
