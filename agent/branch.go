@@ -189,7 +189,7 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 	}
 	defer func() { _ = write.Close() }()
 	k.output = output
-	order := wakeOrder{Op: "wake", Connection: connection, Stay: !cfg.Last, Random: "keep"}
+	order := wakeOrder{Op: "wake", Connection: connection, Stay: !cfg.Last, Restored: cfg.Restored, Random: "keep"}
 	if cfg.Fresh {
 		order.Random = "fresh"
 	}
@@ -249,6 +249,7 @@ type wakeOrder struct {
 	Op         string            `json:"op"`
 	Connection string            `json:"connection"`
 	Stay       bool              `json:"stay"`
+	Restored   bool              `json:"restored,omitempty"`
 	Random     string            `json:"random"`
 	Moved      [][2]string       `json:"moved,omitempty"`
 	Env        map[string]string `json:"env,omitempty"`

@@ -163,6 +163,17 @@ func (k *kernelProcess) ID() string { return k.number }
 // StartKind is how the kernel came to be.
 func (k *kernelProcess) StartKind() backends.StartKind { return k.start }
 
+// Doomed reports whether what is above the kernel's keeper has ended, with which the keeper ends everything.
+func (k *kernelProcess) Doomed() bool {
+	select {
+	case <-k.keeper.lost:
+	case <-k.keeper.wire.done:
+	default:
+		return false
+	}
+	return true
+}
+
 // Spec is the kernel's recipe.
 func (k *kernelProcess) Spec() messaging.KernelSpec { return *k.spec }
 

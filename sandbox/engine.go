@@ -129,8 +129,8 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", err), s.Kill(context.WithoutCancel(ctx)))
 	}
 	if s.start.Kind != "" {
-		s.start.Time = time.Since(begun)
-		e.starts.add(s.start)
+		s.noteStart(Start{Kind: s.start.Kind, Time: time.Since(begun)})
+		e.starts.add(OnCreate, s.start)
 	}
 	return s, nil
 }

@@ -33,6 +33,10 @@ type RunOptions struct {
 	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
 	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
 	Undoable bool
+	// UndoFiles makes what Undoable undoes the workspace too, see CheckpointOptions.Files.
+	UndoFiles bool
+	// NoUndo runs without a checkpoint in a context of ContextOptions.Undoable.
+	NoUndo bool
 
 	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
 	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
@@ -93,6 +97,9 @@ func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
 	}
 	if out.Context != nil && out.Context.sandbox != sandbox {
 		return out, ErrForeignContext
+	}
+	if out.NoUndo && out.Undoable {
+		return out, errors.New("only one of Undoable and NoUndo can be given")
 	}
 	return out, checkEnv(out.Env)
 }
@@ -169,15 +176,13 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		c.passTurn()
 		return nil, err
 	}
-	if opts.Undoable || c.undoable {
-		if err := c.prepareUndo(ctx); err != nil {
-			c.passTurn()
-			return nil, err
-		}
-	} else {
-		c.dropUndo(c.undo.replace(nil))
+	refused, err := c.prepareUndo(ctx, &opts)
+	if err != nil {
+		c.passTurn()
+		return nil, err
 	}
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput)}
+	run.fold.execution.UndoRefused = refused
 	run.ladder = newLadder(c, opts.Timeout)
 	if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below

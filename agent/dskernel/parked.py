@@ -3,7 +3,7 @@
 A connection brings one line of JSON:
 
     {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER,
-     "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
+     "restored": false, "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
 
 and may bring a descriptor for what the kernel writes to its own standard output and error. The process, or
 with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and answers
@@ -36,6 +36,7 @@ class Order:
         self._socket = connection
         self.connection = str(wanted["connection"])
         self.stay = wanted.get("stay") is True
+        self.restored = wanted.get("restored") is True
         self.output = output
         self._fresh = wanted.get("random") == "fresh"
         self._cwd = wanted.get("cwd")
@@ -210,12 +211,16 @@ def own_offsets(files: list[int], order: Order | None = None) -> None:
 
 def _where(fd: int, copies: dict[tuple[int, int], int], order: Order | None) -> str:
     """Returns what to open in the place of a descriptor."""
+    link = "/proc/self/fd/%d" % fd
+    path = os.readlink(link)
+    place = path if order is None else order.place(path)
+    if order is not None and order.restored:
+        place = place.removesuffix(" (deleted)")  # one without a name before has none like this
+        if os.path.isfile(place):
+            return place
     copy = copies.get(_identity(os.fstat(fd)))
     if copy is not None:
         return "/proc/self/fd/%d" % copy
-    link = "/proc/self/fd/%d" % fd
-    path = os.readlink(link)
-    place = order.place(path) if order is not None else path
     return place if place != path else link
 
 
