@@ -141,12 +141,10 @@ func (e *Engine) claimOrMake(ctx context.Context, o *Options) (*Sandbox, error) 
 		return nil, err
 	}
 	if e.spares.fits(o) {
-		for s := e.spares.take(ctx); s != nil; s = e.spares.take(ctx) {
-			if s.claim(ctx, o) {
-				s.start.Kind = backends.StartSpare
-				return s, nil
-			}
-			e.spares.drop(s)
+		if s := e.spares.take(ctx, o.Env); s != nil {
+			s.claim(o)
+			s.start.Kind = backends.StartSpare
+			return s, nil
 		}
 	}
 	made := *o

@@ -69,6 +69,7 @@ type Run struct {
 	meter     backends.Meter
 	fold      *fold
 	record    *journalRun
+	calm      func() // says that the run is over
 	pending   []Output
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
@@ -192,12 +193,13 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	request := &messaging.ExecuteRequest{
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
-	run.record = c.journal.begin(code, opts.Silent)
+	run.record, run.calm = c.journal.begin(code, opts.Silent), c.sandbox.engine.spares.run()
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
 	})
 	if err != nil {
+		run.calm()
 		c.journal.end(run.record, err, Usage{})
 		run.stopMeter(ctx)
 		c.passTurn()
@@ -321,6 +323,7 @@ var errInputOver = errors.New("the run that asked for input is over")
 // finish settles how the run ended and passes the turn on.
 func (r *Run) finish(err error) {
 	r.finished = true
+	r.calm()
 	timedOut := r.ladder.stop() // waits for a restart under way
 	usage := Usage{Wall: r.ladder.elapsed(), Usage: r.stopMeter(context.Background())}
 	reply, _ := r.execution.Wait(context.Background())

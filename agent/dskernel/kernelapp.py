@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
+from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import default
 from traitlets.config import Config
 
@@ -22,6 +23,14 @@ from dskernel.shell import SandboxShell
 
 plumbing.follow_loops()
 
+# An environment variable; 1 does with the streams, the iopub thread and the shell that ipykernel has.
+PLAIN = "DS_SANDBOX_PLAIN_STREAMS"
+
+
+def plain() -> bool:
+    """Reports whether ipykernel's own streams, iopub thread and shell are asked for."""
+    return os.environ.get(PLAIN) == "1"
+
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables from the metadata of its request."""
@@ -31,7 +40,7 @@ class SandboxKernel(IPythonKernel):
 
     @default("shell_class")
     def _our_shell(self) -> type:
-        return SandboxShell
+        return ZMQInteractiveShell if plain() else SandboxShell
 
     @default("_execute_sleep")
     def _no_sleep(self) -> float:
@@ -91,10 +100,13 @@ class SandboxKernelApp(IPKernelApp):
 
     @default("outstream_class")
     def _our_stream(self) -> str:
-        return "dskernel.streams.LineStream"
+        return "ipykernel.iostream.OutStream" if plain() else "dskernel.streams.LineStream"
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
+        if plain():
+            super().init_iopub(context)
+            return
         super().init_iopub(Doors(context))
         self.iopub_thread.__class__ = DirectIOPub
 
