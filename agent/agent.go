@@ -35,8 +35,9 @@ type Agent struct {
 
 	mu         sync.Mutex
 	supervisor *supervisor
-	warm       *warmth // the fork server, nil before it is needed
-	heated     int     // fork servers started
+	warm       *warmth           // the fork server, nil before it is needed
+	heated     int               // fork servers started
+	missing    map[string]string // modules that the latest could not preload, with the reasons
 	closed     bool
 }
 

@@ -37,7 +37,7 @@ type parked struct {
 // Park has the kernel fork a copy, which becomes a guest of its keeper.
 func (k *kernelProcess) Park(
 	ctx context.Context, ask func(ctx context.Context, socket string) (int, error),
-) (_ backends.Parked, err error) {
+) (backends.Parked, error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("copy a kernel: %w on %s", backends.ErrUnsupported, runtime.GOOS)
 	}
@@ -46,6 +46,18 @@ func (k *kernelProcess) Park(
 		return nil, err
 	}
 	defer started()
+	p, err := whole(ctx, k.in, func(ctx context.Context) (*parked, error) { return k.park(ctx, ask) }, func(ctx context.Context, p *parked) {
+		if err := p.Close(ctx); err != nil {
+			k.in.agent.config.Logger.Warn("end copy that nobody waited for", "sandbox", k.in.place.ID, "error", err)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (k *kernelProcess) park(ctx context.Context, ask func(ctx context.Context, socket string) (int, error)) (_ *parked, err error) {
 	dir, number, err := k.in.newKernelDir()
 	if err != nil {
 		return nil, err
@@ -145,7 +157,11 @@ func (p *parked) Wake(ctx context.Context, cfg backends.WakeConfig) (_ backends.
 	if err := p.take(cfg.Last); err != nil {
 		return nil, err
 	}
-	k, err := p.wake(ctx, in, cfg)
+	k, err := whole(ctx, in, func(ctx context.Context) (*kernelProcess, error) { return p.wake(ctx, in, cfg) }, func(ctx context.Context, k *kernelProcess) {
+		if err := k.Signal(ctx, backends.Kill); err != nil {
+			in.agent.config.Logger.Warn("end kernel that nobody waited for", "sandbox", in.place.ID, "error", err)
+		}
+	})
 	if err != nil {
 		return nil, in.explain(p.spec, err)
 	}
@@ -173,7 +189,7 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 	}
 	defer func() { _ = write.Close() }()
 	k.output = output
-	order := wakeOrder{Op: "wake", Connection: connection, Stay: !cfg.Last, Random: "keep"}
+	order := wakeOrder{Op: "wake", Connection: connection, Stay: !cfg.Last, Restored: cfg.Restored, Random: "keep"}
 	if cfg.Fresh {
 		order.Random = "fresh"
 	}
@@ -233,6 +249,7 @@ type wakeOrder struct {
 	Op         string            `json:"op"`
 	Connection string            `json:"connection"`
 	Stay       bool              `json:"stay"`
+	Restored   bool              `json:"restored,omitempty"`
 	Random     string            `json:"random"`
 	Moved      [][2]string       `json:"moved,omitempty"`
 	Env        map[string]string `json:"env,omitempty"`

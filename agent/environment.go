@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 )
 
+// PlainStreamsVariable set to 1 has Python kernels do with the streams, the iopub thread and the shell that ipykernel has.
+const PlainStreamsVariable = "DS_SANDBOX_PLAIN_STREAMS"
+
 // environment is what a process of a sandbox gets: little, and nothing of the host program's own but the path, language,
-// terminal, time zone and where certificates are.
+// terminal, time zone, where certificates are and that switch.
 func (p *Place) environment(python *overlay, extra ...map[string]string) map[string]string {
 	private := func(name string) string { return filepath.Join(p.Private, name) }
 	path := os.Getenv("PATH")
@@ -32,7 +35,7 @@ func (p *Place) environment(python *overlay, extra ...map[string]string) map[str
 		// Debian's debugger warns of frozen modules on standard error.
 		"PYDEVD_DISABLE_FILE_VALIDATION": "1",
 	}
-	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", PlainStreamsVariable} {
 		if value := os.Getenv(name); value != "" {
 			env[name] = value
 		}

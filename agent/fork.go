@@ -66,6 +66,12 @@ func (in *Instance) Relocate(dir string) {
 	}
 }
 
+// Prepare starts what is above the instance's processes, which else is done with the first of them.
+func (in *Instance) Prepare(ctx context.Context) error {
+	_, err := in.currentKeeper(ctx)
+	return err
+}
+
 // ForksDir is the folder for the folders of forks. It is within what our code may touch, because so will the code of the forks
 // be: what it was shut in by before, no copy of a process gets out of.
 func (in *Instance) ForksDir() string { return filepath.Join(in.place.Private, "forks") }

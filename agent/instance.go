@@ -50,6 +50,7 @@ type Instance struct {
 	keeper    *keeper    // started with the first process
 	watchdog  *watchdog  // of the keeper
 	kernels   int        // started so far
+	saves     int        // of the workspace, so far
 	tails     map[*tail]bool
 	commands  map[*command]bool // whose pipes are open
 	guests    map[*process]bool // kernels that live under the keeper of the instance they were forked from

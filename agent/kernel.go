@@ -163,11 +163,23 @@ func (k *kernelProcess) ID() string { return k.number }
 // StartKind is how the kernel came to be.
 func (k *kernelProcess) StartKind() backends.StartKind { return k.start }
 
+// Doomed reports whether what is above the kernel's keeper has ended, with which the keeper ends everything.
+func (k *kernelProcess) Doomed() bool {
+	select {
+	case <-k.keeper.lost:
+	case <-k.keeper.wire.done:
+	default:
+		return false
+	}
+	return true
+}
+
 // Spec is the kernel's recipe.
 func (k *kernelProcess) Spec() messaging.KernelSpec { return *k.spec }
 
-// lastWords is how long the output of a process that has ended is waited for; others may hold its other end.
-const lastWords = 100 * time.Millisecond
+// lastWords is how long the output of a process that has ended is waited for; others may hold its other end. It is shorter than
+// a conversation waits for the reason of its end.
+const lastWords = 50 * time.Millisecond
 
 // Diagnose is the tail of the kernel's own output, complete if it has ended.
 func (k *kernelProcess) Diagnose(ctx context.Context) string {

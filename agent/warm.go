@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,9 +39,14 @@ func (a *Agent) heat() {
 	if a.closed || a.config.NoForkServer || !a.config.Python.HasKernel() || a.warm != nil && !a.warm.over() {
 		return
 	}
-	if a.heated++; a.heated > maxHeated {
+	if a.heated >= maxHeated {
 		return // it dies of what it imports
 	}
+	if a.warm != nil {
+		a.config.Logger.Warn("fork server died, starting another")
+		a.warm.supervisor.end()
+	}
+	a.heated++
 	w, err := a.startWarm()
 	if err != nil {
 		a.config.Logger.Warn("start fork server", "error", err)
@@ -89,6 +96,9 @@ func (a *Agent) warmed(w *warmth, e event) {
 	if e.Event != "warm" {
 		return
 	}
+	a.mu.Lock()
+	a.missing = e.Missing
+	a.mu.Unlock()
 	for name, reason := range e.Missing {
 		a.config.Logger.Info("fork server: not preloaded", "module", name, "reason", reason)
 	}
@@ -111,8 +121,17 @@ func (w *warmth) tell(err error) {
 	close(w.told)
 }
 
-// over reports whether it ended, or said that it is of no use, which another would be too.
-func (w *warmth) over() bool { return w.ready() && w.supervisor.dead() }
+// over reports whether it has ended and another may do better: it was killed, and did not say that it is of no use.
+func (w *warmth) over() bool {
+	select {
+	case <-w.supervisor.wire.done: // what it said was read
+	default:
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err == nil || errors.Is(w.err, errWireClosed)
+}
 
 // ready reports whether it forks kernels, or did until it died.
 func (w *warmth) ready() bool {
@@ -128,21 +147,34 @@ func (w *warmth) ready() bool {
 
 // Warm waits for the fork server; it starts one if there is none. An error says why kernels start afresh instead.
 func (a *Agent) Warm(ctx context.Context) error {
-	a.heat()
-	a.mu.Lock()
-	w := a.warm
-	a.mu.Unlock()
-	if w == nil {
-		return fmt.Errorf("agent: fork server: %w", backends.ErrUnsupported)
-	}
-	select {
-	case <-w.told:
+	for before := (*warmth)(nil); ; {
+		a.heat()
+		a.mu.Lock()
+		w := a.warm
+		a.mu.Unlock()
+		if w == nil {
+			return fmt.Errorf("agent: fork server: %w", backends.ErrUnsupported)
+		}
+		select {
+		case <-w.told:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if w.over() && w != before { // and is replaced, unless too many were
+			before = w
+			continue
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.err
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+}
+
+// NotPreloaded are the modules that the fork server could not preload, with the reasons.
+func (a *Agent) NotPreloaded() map[string]string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.missing)
 }
 
 // hot is the fork server if it is ready, else nil. One that died is replaced.
@@ -154,8 +186,7 @@ func (a *Agent) hot() *warmth {
 	case w == nil || !w.ready():
 		return nil
 	case w.supervisor.dead():
-		a.config.Logger.Warn("fork server died, starting another")
-		w.supervisor.end()
+		w.supervisor.end() // so that it is over
 		a.heat()
 		return nil
 	}

@@ -23,6 +23,8 @@ type WakeConfig struct {
 	Into Instance // where the kernel belongs to: nil for the copy's own, or one that Fork made from that
 	// Last uses the copy up: no other can be made of it, and this one comes at half the cost.
 	Last bool
+	// Restored says that the files are others than the copy had open: it opens them again by their names.
+	Restored bool
 	// Fresh gives the kernel other random numbers than those that would have come next.
 	Fresh    bool
 	MaxFrame int64 // as in KernelConfig
@@ -34,4 +36,19 @@ type Forker interface {
 	// variables that differ; the rest is as here. The code of the two is kept from the rest of the machine, and less
 	// from each other. The caller ends it with Destroy.
 	Fork(ctx context.Context, spec Spec) (Instance, error)
+}
+
+// FileSaver is an Instance whose workspace can be kept as it is at a moment. It is optional.
+type FileSaver interface {
+	// SaveFiles copies the workspace, without a copy of what the file system can share. The caller closes what it returns.
+	// Errors: ErrUnsupported for a workspace that is a folder of the user's own; the cause of ctx.
+	SaveFiles(ctx context.Context) (SavedFiles, error)
+}
+
+// SavedFiles is a copy of a workspace. It ends with its instance.
+type SavedFiles interface {
+	// Restore makes the workspace as it was, any number of times: what has come since is removed. Nothing else may change it meanwhile.
+	Restore(ctx context.Context) error
+	// Close removes the copy. It is idempotent.
+	Close(ctx context.Context) error
 }

@@ -26,6 +26,16 @@ type Warmer interface {
 	Warm(ctx context.Context) error
 }
 
+// Preloader is a Warmer that imports modules in advance. NotPreloaded are those it could not, with the reasons.
+type Preloader interface {
+	NotPreloaded() map[string]string
+}
+
+// Dependent is a KernelProcess that ends when another process does. Doomed reports that this has ended, which may come first.
+type Dependent interface {
+	Doomed() bool
+}
+
 // EnvSetter is an Instance whose processes can be given further variables from now on.
 type EnvSetter interface {
 	SetEnv(env map[string]string)

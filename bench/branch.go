@@ -73,7 +73,7 @@ func checkpoints(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, er
 	var times []time.Duration
 	for range n {
 		start := time.Now()
-		p, err := sbx.DefaultContext().Checkpoint(ctx)
+		p, err := sbx.DefaultContext().Checkpoint(ctx, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -87,7 +87,7 @@ func checkpoints(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, er
 
 // rollbacks measures ways back to one checkpoint, to the first answer.
 func rollbacks(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
-	p, err := sbx.DefaultContext().Checkpoint(ctx)
+	p, err := sbx.DefaultContext().Checkpoint(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -14,7 +15,7 @@ import (
 // RefusedError says that a kernel can't be copied as it is: the copy would lack something that it needs. The kernel is as it
 // was.
 type RefusedError struct {
-	Reasons []string // in words
+	Reasons []string `json:"reasons"` // in words
 }
 
 func (e *RefusedError) Error() string {
@@ -99,11 +100,24 @@ func (k *Kernel) Rollback(ctx context.Context, p *Parked, wake backends.WakeConf
 	k.mu.Lock()
 	k.live = l
 	k.mu.Unlock()
-	k.kill(old.process) // not asked to end: what it would do at its end is the copy's to do now
-	select {
-	case <-old.conn.Done():
-	case <-ctx.Done():
-	}
-	old.stop()
+	k.discard(ctx, old) // not asked to end: what it would do at its end is the copy's to do now
 	return nil
+}
+
+// discard kills a process and leaves it to the background that it ends: with much memory that takes a while. From then on none
+// of its code runs.
+func (k *Kernel) discard(ctx context.Context, old live) {
+	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	defer cancel()
+	if err := old.process.Signal(killing, backends.Kill); err != nil {
+		k.opts.Logger.Warn("kill kernel", "error", err)
+	}
+	k.ending.Go(func() {
+		k.kill(old.process)
+		select {
+		case <-old.conn.Done():
+		case <-time.After(4 * drainGrace):
+		}
+		old.stop()
+	})
 }

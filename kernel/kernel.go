@@ -22,7 +22,8 @@ type Kernel struct {
 	cfg  backends.KernelConfig
 	opts Options
 
-	change sync.Mutex // held while the kernel restarts or ends, so one of these happens at a time
+	change sync.Mutex     // held while the kernel restarts or ends, so one of these happens at a time
+	ending sync.WaitGroup // of processes that were replaced; added to with change held
 
 	mu   sync.Mutex // guards live
 	live live
@@ -191,6 +192,7 @@ func (k *Kernel) Shutdown(ctx context.Context) error {
 	defer k.change.Unlock()
 	l := k.current()
 	k.end(ctx, &l, false)
+	k.ending.Wait()
 	return nil
 }
 
@@ -216,10 +218,13 @@ func (k *Kernel) end(ctx context.Context, l *live, restart bool) {
 	l.stop()
 }
 
+// killPatience bounds how long the end of a killed process is waited for.
+const killPatience = 2 * time.Second
+
 // kill ends a process and its group for certain. A process that is gone already is no error; one that can't be
 // reached any more ends with its instance.
 func (k *Kernel) kill(process backends.KernelProcess) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
 	if err := process.Signal(ctx, backends.Kill); err != nil {
 		k.opts.Logger.Warn("kill kernel", "error", err)

@@ -193,7 +193,7 @@ func (c *Context) resume(ctx context.Context, opts *RunOptions) (*Run, error) {
 		return nil, ErrNoRun
 	}
 	run := &Run{
-		ctx: ctx, context: c, opts: o, execution: found.run, fold: newFold(o.MaxOutput), ladder: newLadder(c, o.Timeout),
+		ctx: ctx, context: c, opts: o, execution: found.run, fold: newFold(o.MaxOutput, &c.libraries), ladder: newLadder(c, o.Timeout),
 		record: found.started(c.journal),
 	}
 	run.ladder.start()

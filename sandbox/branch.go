@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -84,45 +85,77 @@ func (s *Sandbox) fork(ctx context.Context, n int, opts ForkOptions) ([]*Sandbox
 	}
 }
 
-// forkContext copies the kernel once, and makes the forks of the copy.
+// forksAtOnce is how many forks are made at the same time.
+var forksAtOnce = int64(2 * runtime.NumCPU())
+
+// forkContext copies the kernel once, and makes the forks of the copy. Their folders are made in the meantime.
 func (s *Sandbox) forkContext(ctx context.Context, forker backends.Forker, c *Context, n int, opts ForkOptions) (_ []*Sandbox, err error) {
+	begun := time.Now()
 	if _, err := c.liveKernel(ctx); err != nil {
 		return nil, err
 	}
-	p, err := c.checkpoint(ctx)
+	forks, errs := make([]*Sandbox, n), make([]error, n)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, killAll(context.WithoutCancel(ctx), forks))
+		}
+	}()
+	places, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	p, parked := (*Checkpoint)(nil), make(chan struct{})
+	atOnce := semaphore.NewWeighted(forksAtOnce)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if errs[i] = atOnce.Acquire(places, 1); errs[i] != nil {
+				return
+			}
+			defer atOnce.Release(1)
+			if forks[i], errs[i] = s.forkPlace(places, forker, opts); errs[i] != nil || i == n-1 {
+				return
+			}
+			<-parked
+			if places.Err() == nil {
+				errs[i] = forks[i].wake(ctx, p, false, opts, begun)
+			}
+		})
+	}
+	p, err = c.checkpoint(ctx, false)
+	if err != nil {
+		giveUp(err)
+	} else {
+		defer func() { err = errors.Join(err, p.Drop(context.WithoutCancel(ctx))) }()
+	}
+	close(parked)
+	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.Drop(context.WithoutCancel(ctx))) }()
-	forks := make([]*Sandbox, n)
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, f := range forks {
-			if f != nil {
-				err = errors.Join(err, f.Kill(context.WithoutCancel(ctx)))
-			}
-		}
-	}()
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n - 1 {
-		wg.Go(func() { forks[i], errs[i] = s.forkOne(ctx, forker, p, false, opts) })
-	}
-	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	// The copy itself is the last, which spares a fork.
-	if forks[n-1], err = s.forkOne(ctx, forker, p, true, opts); err != nil {
+	if err := forks[n-1].wake(ctx, p, true, opts, begun); err != nil {
 		return nil, err
 	}
 	return forks, nil
 }
 
-func (s *Sandbox) forkOne(ctx context.Context, forker backends.Forker, p *Checkpoint, last bool, opts ForkOptions) (*Sandbox, error) {
-	id := strings.ReplaceAll(uuid.NewString(), "-", "")[:20]
+func killAll(ctx context.Context, forks []*Sandbox) error {
+	var errs []error
+	for _, f := range forks {
+		if f != nil {
+			errs = append(errs, f.Kill(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forkPlace makes a fork without an interpreter.
+func (s *Sandbox) forkPlace(ctx context.Context, forker backends.Forker, opts ForkOptions) (*Sandbox, error) {
+	id := newID()
+	ctx, cancel := s.startDeadline(ctx, "the copy of the workspace is")
+	defer cancel()
 	instance, err := forker.Fork(ctx, backends.Spec{ID: id, Env: opts.Env})
 	if err != nil {
 		return nil, err
@@ -133,20 +166,27 @@ func (s *Sandbox) forkOne(ctx context.Context, forker backends.Forker, p *Checkp
 	}
 	f := &Sandbox{
 		engine: s.engine, id: id, instance: instance, metadata: metadata, started: time.Now(), cull: s.cull,
-		link: s.link, roots: s.roots, limits: s.limits,
-		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context), gate: newGate(),
-		origin: &ForkInfo{From: s.id, Generation: 1, Warnings: p.Warnings},
+		roots: s.roots, limits: s.limits, // no link: the copy is a folder of its own
+		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context), gate: newGate(), made: true,
+		origin: &ForkInfo{From: s.id, Generation: 1},
 	}
 	if s.origin != nil {
 		f.origin.Generation += s.origin.Generation
 	}
-	f.link = "" // the copy is a folder of its own
 	f.life, f.end = context.WithCancelCause(context.Background())
-	if err := f.wakeContext(ctx, p, last, !opts.KeepRandom); err != nil {
-		return nil, errors.Join(err, f.Kill(context.WithoutCancel(ctx)))
+	return f, nil
+}
+
+// wake gives a fork its interpreter.
+func (s *Sandbox) wake(ctx context.Context, p *Checkpoint, last bool, opts ForkOptions, begun time.Time) error {
+	s.origin.Warnings = p.Warnings
+	if err := s.wakeContext(ctx, p, last, !opts.KeepRandom); err != nil {
+		return err
 	}
-	f.SetTimeToLive(cmp.Or(opts.TimeToLive, s.engine.config.DefaultTimeToLive))
-	return f, s.engine.enlist(f)
+	s.noteStart(s.knownDefault(p.context.language).note(begun))
+	s.engine.starts.add(OnFork, s.start)
+	s.SetTimeToLive(cmp.Or(opts.TimeToLive, s.engine.config.DefaultTimeToLive))
+	return s.engine.enlist(s)
 }
 
 // wakeContext makes the default context from a copy.
@@ -154,11 +194,10 @@ func (s *Sandbox) wakeContext(ctx context.Context, p *Checkpoint, last, fresh bo
 	from, config := p.context, &s.engine.config
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: from.language, kernelName: from.kernelName,
-		dir: from.dir, turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, undoable: from.undoable,
+		dir: from.dir, turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, undoable: from.undoable, undoFiles: from.undoFiles,
 		journal: newJournal(config.JournalBytes),
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
-		fmt.Errorf("not ready within %v (Config.StartTimeout)", config.StartTimeout))
+	ctx, cancel := s.startDeadline(ctx, "the copy is")
 	defer cancel()
 	k, err := kernel.Wake(ctx, s.instance, backends.KernelConfig{
 		Name: c.kernelName, Dir: c.dir, Env: from.env, MaxFrame: config.MaxFrame,

@@ -63,10 +63,10 @@ func TestCheckpointsAreGoneBackToAnyNumberOfTimes(t *testing.T) {
 	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		c := sbx.DefaultContext()
 		mustRun(t, ctx, sbx, "import random; x = 1")
-		first, err := c.Checkpoint(ctx)
+		first, err := c.Checkpoint(ctx, nil)
 		require.NoError(t, err)
 		drawn := value(t, ctx, sbx, "x = 2; random.random()")
-		second, err := c.Checkpoint(ctx)
+		second, err := c.Checkpoint(ctx, nil)
 		require.NoError(t, err)
 		for range 2 {
 			require.NoError(t, c.Rollback(ctx, first))
@@ -190,7 +190,7 @@ func TestSessionsAreWhatAModelPredicts(t *testing.T) {
 				m.x = step
 				mustRun(t, ctx, m.sbx, fmt.Sprintf("x = %d; open('x', 'w').write(str(x))", step))
 			case action < 6:
-				p, err := m.sbx.DefaultContext().Checkpoint(ctx)
+				p, err := m.sbx.DefaultContext().Checkpoint(ctx, nil)
 				require.NoError(t, err)
 				m.checkpoints = append(m.checkpoints, checkpoint{p, m.x})
 			case action < 8 && len(m.checkpoints) > 0:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -26,8 +27,9 @@ type Context struct {
 	language   string
 	kernelName string
 	dir        string
-	env        map[string]string   // given to CreateContext
-	undoable   bool                // each run, see ContextOptions
+	env        map[string]string // given to CreateContext
+	undoable   bool              // each run, see ContextOptions
+	undoFiles  bool
 	turn       *semaphore.Weighted // held by the run under way
 	journal    *Journal
 	libraries  libraries
@@ -40,6 +42,7 @@ type Context struct {
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
 	idler    idler
 	orphan   *orphan // a run of an earlier program that nobody has resumed
+	began    Start
 }
 
 // ContextOptions of Sandbox.CreateContext. Nil and zero fields are the defaults.
@@ -47,7 +50,10 @@ type ContextOptions struct {
 	Language string            // "python"; any language or name of an installed kernel
 	Dir      string            // working directory, a path of the workspace; the workspace. Made when absent
 	Env      map[string]string // on top of the sandbox's
-	Undoable bool              // RunOptions.Undoable for each run
+	// Undoable is RunOptions.Undoable for each run. One that can't be undone, because of a thread of the code's for one, runs all
+	// the same, and Execution.UndoRefused says why.
+	Undoable  bool
+	UndoFiles bool // RunOptions.UndoFiles for each run
 }
 
 // ID identifies the context in its sandbox.
@@ -88,6 +94,7 @@ func (c *Context) isPython() bool { return c.current().Info().LanguageInfo.Name 
 
 // startKernel starts the context's kernel.
 func (c *Context) startKernel(ctx context.Context, env map[string]string) error {
+	begun := time.Now()
 	config := &c.sandbox.engine.config
 	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
 		fmt.Errorf("not ready within %v (Config.StartTimeout)", config.StartTimeout))
@@ -101,6 +108,7 @@ func (c *Context) startKernel(ctx context.Context, env map[string]string) error 
 	c.mu.Lock()
 	c.kernel = k
 	c.mu.Unlock()
+	c.note(begun)
 	c.idle()
 	return nil
 }
@@ -189,15 +197,17 @@ func (c *Context) restartKernel(ctx context.Context) error {
 		return err
 	}
 	defer leave()
+	begun := time.Now()
 	if err := k.Restart(ctx); err != nil {
 		return err
 	}
-	c.revived()
+	c.revived(OnRestart, begun)
 	return nil
 }
 
 // revived notes that the kernel is another, and alive.
-func (c *Context) revived() {
+func (c *Context) revived(why Occasion, begun time.Time) {
+	c.sandbox.engine.starts.add(why, c.note(begun))
 	c.mu.Lock()
 	c.reported, c.idler.culled = false, false
 	c.mu.Unlock()
@@ -208,7 +218,7 @@ func (c *Context) revived() {
 // Restart ends the interpreter and starts it anew with the same id, directory and environment; variables are lost.
 // A run under way ends with kernel.ErrDead.
 func (c *Context) Restart(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.sandbox.engine.config.StartTimeout)
+	ctx, cancel := c.sandbox.startDeadline(ctx, "the new interpreter is")
 	defer cancel()
 	if err := c.restartKernel(ctx); err != nil {
 		return fmt.Errorf("sandbox: restart context: %w", c.sandbox.reason(err))

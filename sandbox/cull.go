@@ -76,6 +76,7 @@ func (c *Context) cull(number int) {
 	}
 	logger := c.sandbox.engine.config.Logger
 	logger.Info("cull idle context", "sandbox", c.sandbox.id, "context", c.id)
+	c.dropUndo(c.undo.replace(nil)) // it holds the same memory
 	if err := k.Shutdown(context.Background()); err != nil {
 		logger.Warn("cull idle context", "sandbox", c.sandbox.id, "context", c.id, "error", err)
 	}

@@ -129,8 +129,8 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 		return nil, errors.Join(fmt.Errorf("sandbox: create: %w", err), s.Kill(context.WithoutCancel(ctx)))
 	}
 	if s.start.Kind != "" {
-		s.start.Time = time.Since(begun)
-		e.starts.add(s.start)
+		s.noteStart(Start{Kind: s.start.Kind, Time: time.Since(begun)})
+		e.starts.add(OnCreate, s.start)
 	}
 	return s, nil
 }
@@ -141,12 +141,10 @@ func (e *Engine) claimOrMake(ctx context.Context, o *Options) (*Sandbox, error) 
 		return nil, err
 	}
 	if e.spares.fits(o) {
-		for s := e.spares.take(ctx); s != nil; s = e.spares.take(ctx) {
-			if s.claim(ctx, o) {
-				s.start.Kind = backends.StartSpare
-				return s, nil
-			}
-			e.spares.drop(s)
+		if s := e.spares.take(ctx, o.Env); s != nil {
+			s.claim(o)
+			s.start.Kind = backends.StartSpare
+			return s, nil
 		}
 	}
 	made := *o

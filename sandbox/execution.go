@@ -17,6 +17,8 @@ type Execution struct {
 	// Incomplete says that the kernel answered but never said that its output was over, so output may be missing uncounted.
 	Incomplete bool  `json:"incomplete,omitempty"`
 	Usage      Usage `json:"usage"`
+	// UndoRefused says why the run can't be undone in a context of ContextOptions.Undoable; nil when it can, or need not.
+	UndoRefused *RefusedError `json:"undo_refused,omitempty"`
 }
 
 // Logs is what the code printed, in the pieces it came in.

@@ -33,6 +33,10 @@ type RunOptions struct {
 	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
 	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
 	Undoable bool
+	// UndoFiles makes what Undoable undoes the workspace too, see CheckpointOptions.Files.
+	UndoFiles bool
+	// NoUndo runs without a checkpoint in a context of ContextOptions.Undoable.
+	NoUndo bool
 
 	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
 	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
@@ -65,6 +69,7 @@ type Run struct {
 	meter     backends.Meter
 	fold      *fold
 	record    *journalRun
+	calm      func() // says that the run is over
 	pending   []Output
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
@@ -93,6 +98,9 @@ func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
 	}
 	if out.Context != nil && out.Context.sandbox != sandbox {
 		return out, ErrForeignContext
+	}
+	if out.NoUndo && out.Undoable {
+		return out, errors.New("only one of Undoable and NoUndo can be given")
 	}
 	return out, checkEnv(out.Env)
 }
@@ -169,15 +177,13 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		c.passTurn()
 		return nil, err
 	}
-	if opts.Undoable || c.undoable {
-		if err := c.prepareUndo(ctx); err != nil {
-			c.passTurn()
-			return nil, err
-		}
-	} else {
-		c.dropUndo(c.undo.replace(nil))
+	refused, err := c.prepareUndo(ctx, &opts)
+	if err != nil {
+		c.passTurn()
+		return nil, err
 	}
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries)}
+	run.fold.execution.UndoRefused = refused
 	run.ladder = newLadder(c, opts.Timeout)
 	if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below
@@ -187,12 +193,13 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	request := &messaging.ExecuteRequest{
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
-	run.record = c.journal.begin(code, opts.Silent)
+	run.record, run.calm = c.journal.begin(code, opts.Silent), c.sandbox.engine.spares.run()
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
 	})
 	if err != nil {
+		run.calm()
 		c.journal.end(run.record, err, Usage{})
 		run.stopMeter(ctx)
 		c.passTurn()
@@ -322,6 +329,7 @@ var errInputOver = errors.New("the run that asked for input is over")
 // finish settles how the run ended and passes the turn on.
 func (r *Run) finish(err error) {
 	r.finished = true
+	r.calm()
 	timedOut := r.ladder.stop() // waits for a restart under way
 	usage := Usage{Wall: r.ladder.elapsed(), Usage: r.stopMeter(context.Background())}
 	reply, _ := r.execution.Wait(context.Background())

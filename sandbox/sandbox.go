@@ -29,8 +29,9 @@ type Sandbox struct {
 	link     string        // what the workspace is a link to
 	roots    []string      // into which its links may lead
 	limits   backends.Limits
-	origin   *ForkInfo // nil for one that was created
-	start    Start
+	origin   *ForkInfo           // nil for one that was created
+	start    Start               // guarded by mu once it is made
+	made     bool                // what is started from now on is no part of its creation
 	creating *semaphore.Weighted // held while a default context is made
 	commands commandTable
 
@@ -141,8 +142,9 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 			err = s.reason(err)
 			return nil, errors.Join(err, s.Kill(context.WithoutCancel(ctx)))
 		}
-		s.start.Kind = c.startKind()
+		s.start.Kind = c.Start().Kind
 	}
+	s.made = true
 	s.SetTimeToLive(ttl)
 	return s, nil
 }
@@ -207,6 +209,7 @@ func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Con
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create context: %w", s.reason(err))
 	}
+	s.engine.starts.add(OnContext, c.Start())
 	s.remember()
 	return c, nil
 }
@@ -227,7 +230,8 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 	}
 	c := &Context{
 		sandbox: s, id: strings.ReplaceAll(uuid.NewString(), "-", ""), language: language, kernelName: name, dir: opts.Dir,
-		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, env: opts.Env, undoable: opts.Undoable,
+		turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, env: opts.Env,
+		undoable: opts.Undoable, undoFiles: opts.UndoFiles,
 		journal: newJournal(s.engine.config.JournalBytes),
 	}
 	if err := c.startKernel(ctx, opts.Env); err != nil {
@@ -264,6 +268,13 @@ func (s *Sandbox) defaultContext(ctx context.Context, language string) (*Context
 	}
 	s.mu.Lock()
 	s.defaults[language] = c
+	if s.made {
+		start := c.Start()
+		s.engine.starts.add(OnContext, start)
+		if s.start.Kind == "" {
+			s.start = start
+		}
+	}
 	s.mu.Unlock()
 	s.remember()
 	return c, nil

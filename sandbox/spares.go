@@ -33,6 +33,8 @@ type spares struct {
 	ready    []*Sandbox
 	asked    []time.Time // of late, oldest first
 	starting int         // Creates under way, which come first
+	running  int         // runs under way
+	ran      time.Time   // when a run began or ended last
 	closed   bool
 }
 
@@ -87,8 +89,8 @@ func (p *spares) begin() (end func()) {
 // pulse is how long a spare may take to show that it lives.
 const pulse = time.Second
 
-// take is a spare whose interpreter lives; nil when there is none.
-func (p *spares) take(ctx context.Context) *Sandbox {
+// take is a spare whose interpreter lives and has the variables; nil when there is none.
+func (p *spares) take(ctx context.Context, env map[string]string) *Sandbox {
 	for {
 		p.mu.Lock()
 		if len(p.ready) == 0 {
@@ -98,23 +100,32 @@ func (p *spares) take(ctx context.Context) *Sandbox {
 		s := p.ready[0]
 		p.ready = p.ready[1:]
 		p.mu.Unlock()
-		if s.knownDefault("python").alive(ctx) {
+		if s.knownDefault("python").greet(ctx, env) {
 			return s
 		}
 		p.ending.Go(func() { p.drop(s) })
 	}
 }
 
-// alive reports whether the interpreter is ready and answers.
-func (c *Context) alive(ctx context.Context) bool {
-	conn := c.current().Conn()
-	if conn.State() != kernel.Idle {
+// greet gives the interpreter variables, if it is ready, and reports whether it answers and will go on doing so.
+func (c *Context) greet(ctx context.Context, env map[string]string) bool {
+	k := c.current()
+	if k.Conn().State() != kernel.Idle {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, pulse)
 	defer cancel()
-	_, err := conn.Call(ctx, messaging.Control, new(messaging.KernelInfoRequest))
-	return err == nil
+	var err error
+	if len(env) > 0 {
+		if _, ok := c.sandbox.instance.(backends.EnvSetter); !ok {
+			return false // its commands would lack them
+		}
+		err = c.setEnv(ctx, env)
+	} else {
+		_, err = k.Conn().Call(ctx, messaging.Control, new(messaging.KernelInfoRequest))
+	}
+	dependent, ok := k.Process().(backends.Dependent)
+	return err == nil && !(ok && dependent.Doomed())
 }
 
 func (p *spares) drop(s *Sandbox) {
@@ -140,18 +151,30 @@ func (p *spares) grow(ctx context.Context) {
 	}
 }
 
-// calm is how long nobody may have asked for a sandbox before one is made in advance: what was asked for comes first.
-const calm = 50 * time.Millisecond
+// calm is how long nobody may have asked for a sandbox or run code before one is made in advance: what was asked for comes first.
+// patience bounds how long runs may keep one from being made: there may be no pause between them ever.
+const (
+	calm     = 50 * time.Millisecond
+	patience = 2 * time.Second
+)
+
+// run notes that code runs in a sandbox; the returned function, that it does no more.
+func (p *spares) run() (end func()) {
+	p.ranNow(1)
+	return func() { p.ranNow(-1) }
+}
+
+func (p *spares) ranNow(change int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running += change
+	p.ran = time.Now()
+}
 
 // settle waits until it is calm.
 func (p *spares) settle(ctx context.Context) {
-	for {
-		p.mu.Lock()
-		var left time.Duration
-		if n := len(p.asked); n > 0 {
-			left = calm - time.Since(p.asked[n-1])
-		}
-		p.mu.Unlock()
+	for begun := time.Now(); ; {
+		left := p.unrest(time.Since(begun) < patience)
 		if left <= 0 {
 			return
 		}
@@ -161,6 +184,24 @@ func (p *spares) settle(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// unrest is how long it takes until it is calm, if nothing happens.
+func (p *spares) unrest(runsCount bool) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var left time.Duration
+	if n := len(p.asked); n > 0 {
+		left = calm - time.Since(p.asked[n-1])
+	}
+	switch {
+	case !runsCount:
+	case p.running > 0:
+		left = calm
+	default:
+		left = max(left, calm-time.Since(p.ran))
+	}
+	return left
 }
 
 // balance makes or ends one; it reports whether there is more to do.
@@ -248,14 +289,10 @@ func special(env map[string]string) bool {
 	return false
 }
 
-// claim makes a spare what the options ask for. It reports false for one that died over it.
-func (s *Sandbox) claim(ctx context.Context, o *Options) bool {
+// claim makes a spare, whose interpreter has the variables, what the options ask for.
+func (s *Sandbox) claim(o *Options) {
 	c := s.knownDefault("python")
-	if len(o.Env) > 0 {
-		setter, ok := s.instance.(backends.EnvSetter)
-		if !ok || c.setEnv(ctx, o.Env) != nil {
-			return false
-		}
+	if setter, ok := s.instance.(backends.EnvSetter); ok && len(o.Env) > 0 {
 		setter.SetEnv(o.Env)
 	}
 	s.mu.Lock()
@@ -266,7 +303,6 @@ func (s *Sandbox) claim(ctx context.Context, o *Options) bool {
 	c.mu.Unlock()
 	c.idle()
 	s.SetTimeToLive(cmp.Or(o.TimeToLive, s.engine.config.DefaultTimeToLive))
-	return true
 }
 
 // setEnv sets variables of an interpreter.

@@ -3,18 +3,31 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
-// Start is how a sandbox came to be.
+// Start is how an interpreter came to be.
 type Start struct {
-	Kind backends.StartKind `json:"kind"` // of its first interpreter: "spare", "fork" or "cold"; empty with Options.Lazy
-	// Time is how long Create took.
+	Kind backends.StartKind `json:"kind"` // "spare", "fork" or "cold"; empty before there is one
+	// Time is how long who asked for it waited: of a sandbox, Create or Fork.
 	Time time.Duration `json:"time"`
 }
+
+// Occasion is what an interpreter was started for.
+type Occasion string
+
+// The occasions.
+const (
+	OnCreate   Occasion = "create"   // a sandbox
+	OnFork     Occasion = "fork"     // a sandbox that is a fork of another
+	OnContext  Occasion = "context"  // CreateContext, or the first run of a language
+	OnRestart  Occasion = "restart"  // by the caller, or after a death
+	OnRollback Occasion = "rollback" // Rollback, Undo, or a run that was undone
+)
 
 // StartCount counts starts of one kind.
 type StartCount struct {
@@ -26,38 +39,50 @@ type StartCount struct {
 type Metrics struct {
 	Live   int                               `json:"live"`   // sandboxes, without spares
 	Spares int                               `json:"spares"` // ready to be given away
-	Starts map[backends.StartKind]StartCount `json:"starts"` // of sandboxes, since the engine was opened
+	Starts map[backends.StartKind]StartCount `json:"starts"` // of sandboxes that were created, since the engine was opened
+	// Occasions has the starts of all interpreters that somebody asked for.
+	Occasions map[Occasion]map[backends.StartKind]StartCount `json:"occasions"`
+	// NotPreloaded are modules of Config.Preload that could not be imported, with the reasons.
+	NotPreloaded map[string]string `json:"not_preloaded,omitempty"`
 }
 
 // Metrics tells the engine's figures.
 func (e *Engine) Metrics() Metrics {
-	m := Metrics{Live: len(e.live()), Spares: e.spares.depth()}
-	m.Starts = e.starts.counts()
+	m := Metrics{Live: len(e.live()), Spares: e.spares.depth(), Occasions: e.starts.counts()}
+	if m.Starts = m.Occasions[OnCreate]; m.Starts == nil {
+		m.Starts = make(map[backends.StartKind]StartCount)
+	}
+	if preloader, ok := e.backend.(backends.Preloader); ok {
+		m.NotPreloaded = preloader.NotPreloaded()
+	}
 	return m
 }
 
-// starts counts the starts of sandboxes.
+// starts counts the starts of interpreters.
 type starts struct {
-	mu     sync.Mutex
-	byKind map[backends.StartKind]StartCount
+	mu    sync.Mutex
+	count map[Occasion]map[backends.StartKind]StartCount
 }
 
-func (s *starts) add(start Start) {
+func (s *starts) add(why Occasion, start Start) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byKind == nil {
-		s.byKind = make(map[backends.StartKind]StartCount)
+	if s.count == nil {
+		s.count = make(map[Occasion]map[backends.StartKind]StartCount)
 	}
-	c := s.byKind[start.Kind]
-	s.byKind[start.Kind] = StartCount{Count: c.Count + 1, Total: c.Total + start.Time}
+	if s.count[why] == nil {
+		s.count[why] = make(map[backends.StartKind]StartCount)
+	}
+	c := s.count[why][start.Kind]
+	s.count[why][start.Kind] = StartCount{Count: c.Count + 1, Total: c.Total + start.Time}
 }
 
-func (s *starts) counts() map[backends.StartKind]StartCount {
+func (s *starts) counts() map[Occasion]map[backends.StartKind]StartCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[backends.StartKind]StartCount, len(s.byKind))
-	for kind, c := range s.byKind {
-		out[kind] = c
+	out := make(map[Occasion]map[backends.StartKind]StartCount, len(s.count))
+	for why, byKind := range s.count {
+		out[why] = maps.Clone(byKind)
 	}
 	return out
 }
@@ -75,10 +100,34 @@ func (e *Engine) Warm(ctx context.Context) error {
 	return nil
 }
 
-// startKind is how the context's interpreter came to be.
-func (c *Context) startKind() backends.StartKind {
-	if teller, ok := c.current().Process().(backends.StartTeller); ok {
-		return teller.StartKind()
+// Start is how the context's present interpreter came to be.
+func (c *Context) Start() Start {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.began
+}
+
+// note remembers how the interpreter came to be, which was asked for at a time.
+func (c *Context) note(begun time.Time) Start {
+	start := Start{Kind: backends.StartCold, Time: time.Since(begun)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if teller, ok := c.kernel.Process().(backends.StartTeller); ok {
+		start.Kind = teller.StartKind()
 	}
-	return backends.StartCold
+	c.began = start
+	return start
+}
+
+// noteStart remembers how the sandbox came to be.
+func (s *Sandbox) noteStart(start Start) {
+	s.mu.Lock()
+	s.start = start
+	c := s.defaults["python"]
+	s.mu.Unlock()
+	if c != nil && start.Kind == backends.StartSpare {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.began = start
+	}
 }

@@ -67,6 +67,7 @@ class Brancher:
                 self._become(write, str(content["socket"]), found.files, rng, pools)
                 return None
         os.close(write)
+        found.miss()
         return await self._hear(pid, read, found.warnings)
 
     def _become(self, write: int, path: str, files: list[int], rng, pools: list) -> None:
@@ -77,6 +78,7 @@ class Brancher:
             copies, self._copies = self._copies, {}
             self._plant.leave(copies.values())
             _revive(pools)
+            parked.own_offsets(files)  # before the original goes on reading and writing
             listener = parked.listen(path)
             os.write(write, READY)
             os.close(write)

@@ -13,6 +13,7 @@ import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: ski
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
+from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets import default
 from traitlets.config import Config
 
@@ -25,6 +26,14 @@ from dskernel.shell import SandboxShell
 
 plumbing.follow_loops()
 
+# An environment variable; 1 does with the streams, the iopub thread and the shell that ipykernel has.
+PLAIN = "DS_SANDBOX_PLAIN_STREAMS"
+
+
+def plain() -> bool:
+    """Reports whether ipykernel's own streams, iopub thread and shell are asked for."""
+    return os.environ.get(PLAIN) == "1"
+
 
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables and arguments from the metadata of its request."""
@@ -34,7 +43,7 @@ class SandboxKernel(IPythonKernel):
 
     @default("shell_class")
     def _our_shell(self) -> type:
-        return SandboxShell
+        return ZMQInteractiveShell if plain() else SandboxShell
 
     @default("_execute_sleep")
     def _no_sleep(self) -> float:
@@ -95,7 +104,7 @@ class SandboxKernelApp(IPKernelApp):
 
     @default("outstream_class")
     def _our_stream(self) -> str:
-        return "dskernel.streams.LineStream"
+        return "ipykernel.iostream.OutStream" if plain() else "dskernel.streams.LineStream"
 
     def _session_default(self) -> Session:
         session = super()._session_default()
@@ -104,6 +113,9 @@ class SandboxKernelApp(IPKernelApp):
 
     def init_iopub(self, context) -> None:
         """Sets up iopub, with a longer queue for clients that are slow for a moment."""
+        if plain():
+            super().init_iopub(context)
+            return
         super().init_iopub(Doors(context))
         self.iopub_thread.__class__ = DirectIOPub
 

@@ -3,7 +3,7 @@
 A connection brings one line of JSON:
 
     {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER,
-     "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
+     "restored": false, "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
 
 and may bring a descriptor for what the kernel writes to its own standard output and error. The process, or
 with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and answers
@@ -12,6 +12,7 @@ with ``stay`` a fork of it, becomes a kernel with the ports and the key of the c
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -23,6 +24,8 @@ from typing import NoReturn
 
 MAX_ORDER = 1 << 20
 ORDER_SECONDS = 5.0  # that a connection may take to bring its line
+MAX_UNNAMED = 64 << 20  # bytes of files without a name that are copied; with more, all of them stay shared
+OPENING = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_TMPFILE | os.O_NOFOLLOW  # flags that are about opening alone
 LEFT = 1  # exit code of a copy that could not become a kernel
 
 
@@ -33,6 +36,7 @@ class Order:
         self._socket = connection
         self.connection = str(wanted["connection"])
         self.stay = wanted.get("stay") is True
+        self.restored = wanted.get("restored") is True
         self.output = output
         self._fresh = wanted.get("random") == "fresh"
         self._cwd = wanted.get("cwd")
@@ -114,7 +118,6 @@ def listen(path: str) -> socket.socket:
 def wait(listener: socket.socket, files: list[int]) -> Order:
     """Waits until this process, or a fork of it, is to be a kernel; there it returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    own_offsets(files)
     forks: dict[int, int] = {}
     while True:
         _reap(forks, listener)
@@ -187,22 +190,74 @@ def _refuse(connection: socket.socket, reason: Exception) -> None:
 
 
 def own_offsets(files: list[int], order: Order | None = None) -> None:
-    """Opens files again, so that the place where one is read or written is this process's own."""
-    import fcntl
+    """Opens files again, so that the place where one is read or written is this process's own.
 
+    Of files without a name, which are nobody else's by now, the content becomes its own too.
+    """
+    copies = _copy_unnamed(files)
     for fd in files:
-        link = "/proc/self/fd/%d" % fd
         try:
-            flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~OPENING
             offset = os.lseek(fd, 0, os.SEEK_CUR)
-            path = os.readlink(link)
-            place = order.place(path) if order is not None else path
-            fresh = os.open(place if place != path else link, flags | os.O_CLOEXEC)
+            fresh = os.open(_where(fd, copies, order), flags | os.O_CLOEXEC)
             os.lseek(fresh, offset, os.SEEK_SET)
             os.dup2(fresh, fd, inheritable=os.get_inheritable(fd))
             os.close(fresh)
         except OSError:
             pass  # it stays shared
+    for copy in copies.values():
+        os.close(copy)
+
+
+def _where(fd: int, copies: dict[tuple[int, int], int], order: Order | None) -> str:
+    """Returns what to open in the place of a descriptor."""
+    link = "/proc/self/fd/%d" % fd
+    path = os.readlink(link)
+    place = path if order is None else order.place(path)
+    if order is not None and order.restored:
+        place = place.removesuffix(" (deleted)")  # one without a name before has none like this
+        if os.path.isfile(place):
+            return place
+    copy = copies.get(_identity(os.fstat(fd)))
+    if copy is not None:
+        return "/proc/self/fd/%d" % copy
+    return place if place != path else link
+
+
+def _identity(state: os.stat_result) -> tuple[int, int]:
+    return state.st_dev, state.st_ino
+
+
+def _copy_unnamed(files: list[int]) -> dict[tuple[int, int], int]:
+    """Returns copies of the files that have no name, by what they are copies of."""
+    found = {}
+    for fd in files:
+        state = os.fstat(fd)
+        if not state.st_nlink:
+            found[_identity(state)] = fd, state.st_size
+    if sum(size for _, size in found.values()) > MAX_UNNAMED:
+        return {}
+    copies = {}
+    for identity, (fd, size) in found.items():
+        try:
+            source = os.open("/proc/self/fd/%d" % fd, os.O_RDONLY | os.O_CLOEXEC)
+            copies[identity] = _unnamed_like(fd)
+            at = 0
+            while at < size:
+                at += os.sendfile(copies[identity], source, at, size - at) or size
+            os.close(source)
+        except OSError:
+            continue
+    return copies
+
+
+def _unnamed_like(fd: int) -> int:
+    """Makes a file without a name, in the same folder if there is one."""
+    folder = os.path.dirname(os.readlink("/proc/self/fd/%d" % fd))
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return os.memfd_create("copy", os.MFD_CLOEXEC)
 
 
 def give_up(write: int, order: Order | None, reason: BaseException) -> NoReturn:

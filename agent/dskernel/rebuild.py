@@ -51,6 +51,8 @@ class Plant:
             found |= {getattr(stream, "_fid", None), getattr(stream, "_original_stdstream_copy", None)} - {
                 None
             }
+            if getattr(stream, "_should_watch", False):
+                found |= _leading_to(os.readlink("/proc/self/fd/%d" % _number(stream)))
         return found
 
     def _plumbing(self) -> set[int]:
@@ -107,6 +109,10 @@ class Plant:
             getattr(app, "shell_channel_thread", None), kernel.shell_stream, kernel.control_stream,
             kernel.debugpy_stream, kernel.__dict__.get("debugger"), self._main_streams(),
         ]  # fmt: skip
+        # While we wait, who reads what the original writes must find its end when the original ends.
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._redirect(null)
+        os.close(null)
 
     def _main_streams(self) -> list[ZMQStream]:
         """Returns the zmq streams on the main loop."""
@@ -117,10 +123,8 @@ class Plant:
     def _uncapture(self, stream) -> None:
         """Takes a stream's pipe away, and what it has not sent yet."""
         if getattr(stream, "_should_watch", False):
-            pipe = os.readlink("/proc/self/fd/%d" % _number(stream))
-            for fd, target in plumbing.listed().items():
-                if target == pipe and fd != _number(stream):
-                    os.close(fd)
+            for fd in _leading_to(os.readlink("/proc/self/fd/%d" % _number(stream))) - {_number(stream)}:
+                os.close(fd)
             os.dup2(stream._original_stdstream_copy, _number(stream))
             stream._should_watch = False
         for name in ("_buffer_lock", "_pipe_lock"):
@@ -246,6 +250,10 @@ def renew_loops(spared: set[int] = frozenset()) -> None:
     for fd, target in plumbing.listed().items():
         if target == plumbing.EVENTPOLL and fd not in spared and not plumbing.pointed(fd):
             plumbing.renew_epoll(fd)
+
+
+def _leading_to(place: str) -> set[int]:
+    return {fd for fd, target in plumbing.listed().items() if target == place}
 
 
 def _nothing(*args) -> None:

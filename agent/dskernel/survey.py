@@ -17,13 +17,15 @@ import threading
 import time
 
 from dskernel import plumbing
+from dskernel.parked import MAX_UNNAMED
 
 CALM = 1.0  # seconds that the threads of a pool may go on looking for work after the last there was
 POOL = "concurrent.futures.thread"
 QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made again when they are missed
-POOLED = re.compile(
-    r"openblas|libgomp|libomp|libiomp|mkl|libarrow|libtbb|jemalloc"
-)  # libraries with pools that survive
+# Libraries whose threads outlive a fork of the process, but that start others in a copy: the LLVM's and Intel's OpenMP, which
+# MKL uses too, and Arrow. Others end theirs before a fork, as OpenBLAS does.
+POOLED = re.compile(r"libomp|libiomp|mkl_|libarrow")
+RENEWED = ("jemalloc_bg_thd", "ZMQbg")  # names of threads that are started again
 
 
 class Survey:
@@ -33,15 +35,27 @@ class Survey:
         self.refusals: list[str] = []
         self.warnings: list[str] = []
         self.files: list[int] = []  # descriptors of regular files
+        self.strangers: dict[int, str] = {}  # native threads that are none of Python's, by number
+        self._libraries: set[str] = set()
+
+    def miss(self) -> None:
+        """Warns of native threads that the copy lacks. It is called after the fork, before which many end themselves."""
+        lost = [comm for number, comm, _ in _strangers(set()) if self.strangers.get(number) == comm]
+        # What a pool has is known by its size alone: threads are named for the process.
+        pools = sum(map(_pool_size, {path for path in self._libraries if POOLED.search(os.path.basename(path))}))
+        if len(lost) > pools:
+            listed = ", ".join(sorted(lost)[:5])
+            self.warnings.append("threads of native libraries don't come along: " + listed)
 
 
 def survey(kernel, own_threads: set[threading.Thread], own_fds: set[int], own_children: set[int]) -> Survey:
     """Looks at everything. It takes a few milliseconds."""
     found = Survey()
     libraries, shared = _maps()
+    found._libraries = libraries
     pause_openmp(libraries)
     _loops(found, kernel)
-    _threads(found, own_threads, libraries)
+    _threads(found, own_threads)
     _descriptors(found, own_fds)
     if shared:
         found.warnings.append("memory that is shared and writable stays shared: " + ", ".join(shared[:5]))
@@ -89,7 +103,7 @@ def _idle(pool) -> bool:
     return pool._work_queue.empty() and pool._idle_semaphore._value >= len(pool._threads)
 
 
-def _threads(found: Survey, own: set[threading.Thread], libraries: set[str]) -> None:
+def _threads(found: Survey, own: set[threading.Thread]) -> None:
     idle = {thread for pool in executors() if _idle(pool) for thread in pool._threads}
     running = threading.enumerate()
     for thread in running:
@@ -101,19 +115,17 @@ def _threads(found: Survey, own: set[threading.Thread], libraries: set[str]) -> 
     known = {thread.native_id for thread in running} | {os.getpid()}
     deadline = time.monotonic() + CALM
     strangers = _strangers(known)
-    while any(state == "R" for _, state in strangers) and time.monotonic() < deadline:
+    while any(state == "R" for _, _, state in strangers) and time.monotonic() < deadline:
         time.sleep(CALM / 100)
         strangers = _strangers(known)
-    for comm, state in strangers:
+    for _, comm, state in strangers:
         if state == "R":
             found.refusals.append("a thread of a native library is computing: " + comm)
-    if strangers and not any(map(POOLED.search, libraries)):
-        listed = ", ".join(comm for comm, _ in strangers[:5])
-        found.warnings.append("threads of native libraries don't come along: " + listed)
+    found.strangers = {number: comm for number, comm, _ in strangers}
 
 
-def _strangers(known: set[int]) -> list[tuple[str, str]]:
-    """Returns the names and states of threads that Python does not know of."""
+def _strangers(known: set[int]) -> list[tuple[int, str, str]]:
+    """Returns the numbers, names and states of threads that Python does not know of."""
     found = []
     for name in os.listdir("/proc/self/task"):
         if int(name) in known:
@@ -124,13 +136,21 @@ def _strangers(known: set[int]) -> list[tuple[str, str]]:
         except OSError:
             continue
         comm = head.partition("(")[2]
-        if not comm.startswith("ZMQbg"):
-            found.append((comm, rest.split()[0]))
+        if not comm.startswith(RENEWED):
+            found.append((int(name), comm, rest.split()[0]))
     return found
 
 
+def _pool_size(library: str) -> int:
+    """Returns how many threads a library may have in its pool."""
+    if "libarrow" in library:
+        arrow = sys.modules.get("pyarrow")
+        return arrow.cpu_count() + arrow.io_thread_count() if hasattr(arrow, "io_thread_count") else 0
+    return os.cpu_count() or 1
+
+
 def _descriptors(found: Survey, own: set[int]) -> None:
-    connections = []
+    connections, ends, unnamed = [], [], 0
     for fd, target in plumbing.listed().items():
         if fd in own or fd <= 2:
             continue
@@ -138,16 +158,29 @@ def _descriptors(found: Survey, own: set[int]) -> None:
             found.refusals.append("a graphics processor is in use, and its memory can't be copied: " + target)
             return
         try:
-            mode = os.fstat(fd).st_mode
+            state = os.fstat(fd)
         except OSError:
             continue
+        mode = state.st_mode
         if stat.S_ISSOCK(mode):
             connections.append(_connection(fd))
         elif stat.S_ISREG(mode):
             found.files.append(fd)
+            unnamed += 0 if state.st_nlink else state.st_size
+        elif stat.S_ISFIFO(mode):
+            ends.append("%d (%s)" % (fd, "a pipe" if target.startswith("pipe:") else target))
+        elif stat.S_ISCHR(mode) and os.isatty(fd):
+            ends.append("%d (%s)" % (fd, target))
     named = sorted(filter(None, connections))
     if named:
         found.warnings.append("open connections are shared with the original: " + ", ".join(named[:5]))
+    if ends:
+        found.warnings.append("pipes and terminals are shared with the original: " + ", ".join(ends[:5]))
+    if unnamed > MAX_UNNAMED:
+        found.warnings.append(
+            "temporary files without a name are shared with the original: they have %d MB, and %d are copied"
+            % (unnamed >> 20, MAX_UNNAMED >> 20)
+        )
 
 
 def _connection(fd: int) -> str:

@@ -112,6 +112,9 @@ func (in *instance) makeFork(ctx context.Context, from *instance, spec backends.
 	err = in.settle(first, staging)
 	if err == nil {
 		in.Relocate(filepath.Join(first.ForksDir(), in.id))
+		err = in.Prepare(ctx)
+	}
+	if err == nil {
 		return nil
 	}
 	return errors.Join(err, in.Close(context.WithoutCancel(ctx)))

@@ -90,6 +90,9 @@ func Open(ctx context.Context, config Config) (*Backend, error) {
 // Warm waits for the fork server, as agent.Agent's does.
 func (b *Backend) Warm(ctx context.Context) error { return b.agent.Warm(ctx) }
 
+// NotPreloaded is what the fork server could not import, with the reasons.
+func (b *Backend) NotPreloaded() map[string]string { return b.agent.NotPreloaded() }
+
 // sweep starts the sweep and waits for it a little.
 func (b *Backend) sweep(ctx context.Context) {
 	own, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -18,14 +18,15 @@ type checkpoints struct {
 	context *sandbox.Context
 	named   map[string]*sandbox.Checkpoint
 	counts  map[string]int // execution counts at the time
+	files   map[string]bool
 	latest  string
 }
 
 func newCheckpoints(c *sandbox.Context) *checkpoints {
-	return &checkpoints{context: c, named: make(map[string]*sandbox.Checkpoint), counts: make(map[string]int)}
+	return &checkpoints{context: c, named: make(map[string]*sandbox.Checkpoint), counts: make(map[string]int), files: make(map[string]bool)}
 }
 
-// checkpointMagic finds what a cell of one line asks of the repl itself: %checkpoint [NAME] or %rollback [NAME].
+// checkpointMagic finds what a cell of one line asks of the repl itself: %checkpoint [--files] [NAME] or %rollback [NAME].
 func checkpointMagic(code string) (magic, name string, ok bool) {
 	magic, name, _ = strings.Cut(strings.TrimSpace(code), " ")
 	name = strings.TrimSpace(name)
@@ -56,6 +57,10 @@ func (r *interaction) checkpointOrRollback(ctx context.Context, magic, name stri
 
 // take takes a checkpoint, in place of one of that name.
 func (k *checkpoints) take(ctx context.Context, name string, count int) (said string, err error) {
+	opts := new(sandbox.CheckpointOptions)
+	if rest, ok := strings.CutPrefix(name, "--files"); ok && (rest == "" || rest[0] == ' ') {
+		name, opts.Files = strings.TrimSpace(rest), true
+	}
 	if name == "" {
 		name = fmt.Sprint(len(k.named) + 1)
 		for n := len(k.named) + 1; k.named[name] != nil; n++ {
@@ -67,11 +72,11 @@ func (k *checkpoints) take(ctx context.Context, name string, count int) (said st
 		return "", fmt.Errorf("%d checkpoints are kept at most: take one under the name of another, %s", maxCheckpoints, k.latest)
 	}
 	begun := time.Now()
-	taken, err := k.context.Checkpoint(ctx)
+	taken, err := k.context.Checkpoint(ctx, opts)
 	if err != nil {
 		return "", err
 	}
-	k.named[name], k.counts[name], k.latest = taken, count, name
+	k.named[name], k.counts[name], k.files[name], k.latest = taken, count, opts.Files, name
 	said = fmt.Sprintf("checkpoint %s, %v; %%rollback %s goes back to it", name, time.Since(begun).Round(time.Millisecond), name)
 	for _, w := range taken.Warnings {
 		said += "\nwarning: " + w
@@ -97,5 +102,9 @@ func (k *checkpoints) goBack(ctx context.Context, name string, count int) (said 
 	if err := k.context.Rollback(ctx, to); err != nil {
 		return "", count, err
 	}
-	return "back at checkpoint " + name + "; files are as they are", k.counts[name], nil
+	said = "back at checkpoint " + name + "; files are as they are"
+	if k.files[name] {
+		said = "back at checkpoint " + name + ", files too"
+	}
+	return said, k.counts[name], nil
 }

@@ -43,7 +43,7 @@ func run(ctx context.Context) error {
 
 	// A checkpoint can be gone back to any number of times.
 	c := sbx.DefaultContext()
-	loaded, err := c.Checkpoint(ctx)
+	loaded, err := c.Checkpoint(ctx, nil)
 	if err != nil {
 		return err
 	}

@@ -267,6 +267,54 @@ def test_warnings(kernel):
     kernel.run("p.kill()")
 
 
+def test_pipes_and_terminals_are_named(kernel):
+    kernel.run("import os\nr, w = os.pipe(); os.mkfifo('ff'); f = os.open('ff', os.O_RDWR); pty = os.openpty()")
+    with Parked(kernel) as parked:
+        (told,) = parked.warnings
+        for word in ("pipe", "/ff", "/dev/pt"):
+            assert word in told
+
+
+NATIVE = (
+    "import ctypes; l = ctypes.CDLL(None); t = ctypes.c_ulong()\n"
+    "l.pthread_create(ctypes.byref(t), None, ctypes.cast(l.pause, ctypes.c_void_p), None)"
+)
+
+
+@pytest.mark.parametrize("module", ["sys", "numpy"])
+def test_a_native_thread_is_missed_beside_those_that_come_back(kernel, module):
+    needs(kernel, module)
+    kernel.run(NATIVE)
+    with Parked(kernel) as parked:
+        assert "native" in " ".join(parked.warnings)
+
+
+def test_files_without_a_name_are_each_ones_own(kernel):
+    kernel.run(
+        "import os, tempfile\nf = tempfile.TemporaryFile('w+'); _ = f.write('base'); f.flush()\n"
+        "m = open(os.memfd_create('m'), 'w+'); _ = m.write('base'); m.flush()"
+    )
+    look = "f.seek(0), m.seek(0), f.read(), m.read()"
+    with Parked(kernel) as parked:
+        assert parked.warnings == []
+        for k, text in ((kernel, "AAAA"), (parked.wake(), "BBBB"), (parked.wake(), "CCCC")):
+            assert k.run(look).result == "(0, 0, 'base', 'base')"
+            k.run(f"for x in (f, m): x.seek(0); _ = x.write('{text}'); x.flush()")
+            assert k.run(look).result == f"(0, 0, '{text}', '{text}')"
+            if k is not kernel:
+                k.close()
+    kernel.run("f.truncate(1 << 30)")
+    with Parked(kernel) as parked:
+        assert "1024 MB" in parked.warnings[0]
+
+
+def test_a_copy_does_not_keep_the_output_of_the_original_open(kernel):
+    with Parked(kernel) as parked:
+        standard = [os.readlink(f"/proc/{parked.pid}/fd/{n}") for n in (0, 1, 2)]
+        assert standard[1:] == ["/dev/null"] * 2, standard
+        assert not set(descriptors(parked.pid)) & {os.path.realpath(kernel.output)}
+
+
 def test_a_quiet_kernel_has_no_warnings(kernel):
     for module in ("numpy", "pandas", "matplotlib.pyplot"):
         kernel.run("import " + module)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from branching import Parked
 from kernel import Kernel
 
 
@@ -216,6 +217,20 @@ def test_floods_can_be_turned_off(kernel_python):
     try:
         r = k.run("import sys\nfor i in range(2000): print(i)\n'write' in vars(sys.stdout)")
         assert (r.stdout, r.result) == (numbers(2000), "False")
+    finally:
+        k.close()
+
+
+def test_upstreams_parts_can_be_asked_for(kernel_python):
+    k = Kernel(kernel_python, env={"DS_SANDBOX_PLAIN_STREAMS": "1"})
+    try:
+        parts = "sys.stdout, sys.stdout.pub_thread, get_ipython()"
+        code = f"import sys\nprint(1)\n[type(x).__module__.partition('.')[0] for x in ({parts})]"
+        r = k.run(code)
+        assert (r.stdout, r.result) == ("1\n", "['ipykernel', 'ipykernel', 'ipykernel']")
+        with Parked(k) as parked, parked.wake() as copy:
+            assert parked.warnings == []
+            assert copy.run("import os; os.system('echo 2'); print(3)").stdout == "2\n3\n"
     finally:
         k.close()
 
