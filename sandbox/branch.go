@@ -133,7 +133,7 @@ func (s *Sandbox) forkOne(ctx context.Context, forker backends.Forker, p *Checkp
 	}
 	f := &Sandbox{
 		engine: s.engine, id: id, instance: instance, metadata: metadata, started: time.Now(), cull: s.cull,
-		link: s.link, roots: s.roots, limits: s.limits,
+		link: s.link, roots: s.roots, limits: s.limits, container: s.Container(),
 		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context), gate: newGate(),
 		origin: &ForkInfo{From: s.id, Generation: 1, Warnings: p.Warnings},
 	}

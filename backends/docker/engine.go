@@ -145,4 +145,3 @@ func (e *engine) architecture() string {
 func bare(err error) string {
 	return strings.TrimPrefix(err.Error(), "Error response from daemon: ")
 }
-
