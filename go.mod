@@ -3,6 +3,7 @@ module github.com/ds-sandbox/ds-sandbox
 go 1.25.0
 
 require (
+	connectrpc.com/connect v1.19.1
 	github.com/alecthomas/chroma/v2 v2.27.0
 	github.com/containerd/errdefs v1.0.0
 	github.com/creack/pty v1.1.24
@@ -21,6 +22,7 @@ require (
 	golang.org/x/sync v0.20.0
 	golang.org/x/sys v0.38.0
 	golang.org/x/term v0.37.0
+	google.golang.org/protobuf v1.36.11
 )
 
 require (

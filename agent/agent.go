@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -23,6 +24,8 @@ type Config struct {
 	// that has imported Preload and what kernels need.
 	NoForkServer bool
 	Preload      []string // names of modules; those that are missing are left out
+	// Launcher is put before the command of every process that the agent itself starts: a program that makes it the user's.
+	Launcher []string
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }
@@ -74,7 +77,7 @@ func (a *Agent) current() (*supervisor, error) {
 		a.supervisor.end()
 	}
 	s, err := startSupervisor(
-		[]string{a.config.Python.Executable, "-I", "-S", "-B", filepath.Join(a.scripts, "supervisor.py")},
+		a.launched(a.config.Python.Executable, "-I", "-S", "-B", filepath.Join(a.scripts, "supervisor.py")),
 		map[string]string{"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8"}, func(event) {})
 	if err != nil {
 		a.supervisor = nil
@@ -83,6 +86,9 @@ func (a *Agent) current() (*supervisor, error) {
 	a.supervisor = s
 	return s, nil
 }
+
+// launched is a command as it is executed.
+func (a *Agent) launched(argv ...string) []string { return slices.Concat(a.config.Launcher, argv) }
 
 // Close ends every process of every instance, and the supervisors, and waits for it, at most 5 s. It is idempotent.
 func (a *Agent) Close() error {

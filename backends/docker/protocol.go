@@ -1,4 +1,10 @@
 package docker
 
-// protocol is the version that this program's side of the agent speaks.
-const protocol = "1"
+import (
+	"strconv"
+
+	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
+)
+
+// protocol is the version of what agents speak, as labels have it.
+var protocol = strconv.Itoa(agentpb.Protocol)
