@@ -21,9 +21,9 @@ func openBackend(ctx context.Context, config *Config) (backend backends.Backend,
 	case "auto":
 		backend, choice, err = openAuto(ctx, config)
 	case "local":
-		backend, choice, err = openLocal(ctx, config, "asked for")
+		backend, choice, err = onThisMachine(ctx, config, "asked for")
 	case "docker":
-		backend, choice, err = openDocker(ctx, config, "asked for")
+		backend, choice, err = inContainers(ctx, config, "asked for")
 	default:
 		return nil, Choice{}, fmt.Errorf("backend %q is not known: use auto, local or docker", config.DefaultBackend)
 	}
@@ -40,24 +40,24 @@ func openBackend(ctx context.Context, config *Config) (backend backends.Backend,
 // openAuto takes docker if an engine answers and has the image, else local. What only one of them can do decides first.
 func openAuto(ctx context.Context, config *Config) (backends.Backend, Choice, error) {
 	if i := config.Isolation; i == backends.IsolationFiles || i == backends.IsolationNone {
-		return openLocal(ctx, config, fmt.Sprintf("isolation %q was asked for, which is a local one", i))
+		return onThisMachine(ctx, config, fmt.Sprintf("isolation %q was asked for, which is a local one", i))
 	}
 	if config.Python != "" {
-		return openLocal(ctx, config, "a Python of this machine was asked for")
+		return onThisMachine(ctx, config, "a Python of this machine was asked for")
 	}
 	trying, cancel := context.WithTimeout(ctx, autoTime)
 	defer cancel()
-	backend, choice, err := openDocker(trying, config, "an engine answers and has the image")
+	backend, choice, err := inContainers(trying, config, "an engine answers and has the image")
 	if err == nil || ctx.Err() != nil {
 		return backend, choice, err
 	}
 	reason := "no containers: " + strings.TrimPrefix(err.Error(), "docker: ")
 	config.Logger.Info("backend local", "reason", reason)
-	local, choice, err := openLocal(ctx, config, reason)
+	local, choice, err := onThisMachine(ctx, config, reason)
 	return local, choice, err
 }
 
-func openLocal(ctx context.Context, config *Config, reason string) (backends.Backend, Choice, error) {
+func onThisMachine(ctx context.Context, config *Config, reason string) (backends.Backend, Choice, error) {
 	python, err := pyenv.Find(ctx, pyenv.Options{Python: config.Python})
 	if err != nil {
 		return nil, Choice{}, err
@@ -77,7 +77,7 @@ func openLocal(ctx context.Context, config *Config, reason string) (backends.Bac
 	}, nil
 }
 
-func openDocker(ctx context.Context, config *Config, reason string) (backends.Backend, Choice, error) {
+func inContainers(ctx context.Context, config *Config, reason string) (backends.Backend, Choice, error) {
 	backend, err := docker.Open(ctx, docker.Config{
 		Agent: config.AgentBinary, Defaults: config.container(), Logger: config.Logger, Trace: config.Trace,
 		NoForkServer: config.NoForkServer, Preload: splitModules(config.Preload),

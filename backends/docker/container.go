@@ -23,6 +23,8 @@ const (
 	spareMemory  = 64 << 20
 	sharedMemory = 1 << 30
 	agentFiles   = 65536
+	// spareDisk is what the storage lets an instance have beyond its limit, bytes: the agent notices first, and says so.
+	spareDisk = 64 << 20
 )
 
 // settings are what a container is made with.

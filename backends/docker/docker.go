@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,19 @@ type Config struct {
 	Silence time.Duration
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
+}
+
+// merge is what an instance gets that asks for c.
+func (c *Config) merge(asked backends.Container) backends.Container {
+	asked.Image, asked.Profile = cmp.Or(asked.Image, c.Defaults.Image), cmp.Or(asked.Profile, c.Defaults.Profile)
+	asked.Runtime, asked.GPUs = cmp.Or(asked.Runtime, c.Defaults.Runtime), cmp.Or(asked.GPUs, c.Defaults.GPUs)
+	if n := asked.Network; n.Mode == "" && len(n.Allow) == 0 && len(n.Deny) == 0 {
+		asked.Network = c.Defaults.Network
+	}
+	if len(asked.Mounts) == 0 {
+		asked.Mounts = c.Defaults.Mounts
+	}
+	return asked
 }
 
 // DefaultSilence is Config.Silence's.

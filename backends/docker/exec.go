@@ -79,6 +79,9 @@ type execConn struct {
 	have    int    // of the header
 	left    uint32 // of the frame
 	stderr  bool   // the frame is of the error output
+	bridge  bool   // the program speaks HTTP/2; what begins with a letter is the engine saying why it did not start
+	begun   bool   // something was read
+	refused bool   // that was the engine
 
 	mu   sync.Mutex // guards said
 	said []byte
@@ -94,7 +97,14 @@ func (c *execConn) Read(p []byte) (int, error) {
 				return 0, c.ended(err)
 			}
 		}
-		if c.stderr {
+		if c.bridge && !c.stderr && !c.begun {
+			first, err := c.r.Peek(1)
+			if err != nil {
+				return 0, c.ended(err)
+			}
+			c.begun, c.refused = true, first[0] >= ' '
+		}
+		if c.stderr || c.refused {
 			if err := c.keep(); err != nil {
 				return 0, c.ended(err)
 			}
