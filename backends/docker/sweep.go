@@ -8,9 +8,8 @@ import (
 	"github.com/docker/docker/api/types/filters"
 )
 
-// How old a container of nobody known must be to be swept: one that is just being made, or that somebody looks at.
+// How old a container of nobody known must be to be swept: somebody may look at it.
 const (
-	freshFor   = time.Minute
 	keepEnded  = 10 * time.Minute
 	keepUnused = time.Hour // made, never started
 )
