@@ -40,7 +40,7 @@ var examples = map[string][]string{
 		"table of 8 rows and 2 columns", "index,train,test", "max,0.9,0.9",
 	},
 	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
-	"modes":    {"local: local, because asked for", "docker: not in this version"},
+	"modes":    {"local: local, because asked for", "docker: "},
 	"config":   {"test fast now", "'Ada' of me"},
 	"many":     {"sandbox 5: 3.1", "mean of 6 sandboxes: 3.1"},
 	"gallery":  {"cells in"},
