@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -45,14 +46,14 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, // the image's would run as root
 		},
 		host: &container.HostConfig{
-			NetworkMode: "none", IpcMode: "private", ShmSize: sharedMemory, Runtime: c.Runtime,
+			IpcMode: "private", ShmSize: sharedMemory, Runtime: c.Runtime,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1m", "max-file": "1"}},
 		},
 		by: make(map[backends.LimitName]backends.Enforcer),
 	}
 	s.host.Ulimits = []*container.Ulimit{{Name: "nofile", Soft: agentFiles, Hard: agentFiles}, {Name: "core", Soft: 0, Hard: 0}}
-	if err := s.protect(c.Profile); err != nil {
+	if err := errors.Join(s.protect(c.Profile), s.network(c.Network)); err != nil {
 		return nil, err
 	}
 	if c.Runtime != "" {

@@ -139,7 +139,7 @@ func (b *Backend) Create(ctx context.Context, spec backends.Spec) (backends.Inst
 	if !validID.MatchString(spec.ID) {
 		return nil, fmt.Errorf("docker: id %q: use 1 to 40 of a-z and 0-9", spec.ID)
 	}
-	in := &instance{backend: b, id: spec.ID, ended: make(chan struct{})}
+	in := &instance{backend: b, id: spec.ID}
 	in.changing.Lock() // a Close that comes meanwhile waits, and then destroys it
 	defer in.changing.Unlock()
 	if err := b.claim(in); err != nil {

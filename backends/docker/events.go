@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -100,10 +101,8 @@ func judge(s *container.State, limits backends.Limits) (*end, bool) {
 	case s.Status == "created":
 		return nil, false
 	case s.OOMKilled:
-		return &end{
-			err:   errEnded,
-			limit: &backends.LimitError{Limit: backends.LimitMemory, Allowed: limits.Memory, Note: "the container as a whole ended"},
-		}, false
+		limit := &backends.LimitError{Limit: backends.LimitMemory, Allowed: limits.Memory, Note: "the container as a whole ended"}
+		return &end{err: fmt.Errorf("%w: %w", errEnded, limit), limit: limit}, false
 	}
 	return &end{err: &EndedError{Code: s.ExitCode, Detail: s.Error}}, false
 }

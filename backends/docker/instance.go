@@ -25,16 +25,16 @@ type instance struct {
 	limits  backends.Limits
 	by      map[backends.LimitName]backends.Enforcer // of the limits that the engine holds
 	client  *remote.Client
-	inner   remote.Instance
+	inner   *remote.Instance
 
 	changing  sync.Mutex // held while it is made or destroyed; guards destroyed
 	destroyed bool
 
-	mu        sync.Mutex // guards what follows
-	container string     // its id at the engine; empty until it is made
-	pausing   bool       // a pause of ours is under way or holds
-	wrong     *end       // set once, when ended is closed
-	ended     chan struct{}
+	mu        sync.Mutex     // guards what follows
+	container string         // its id at the engine; empty until it is made
+	frozen    bool           // somebody else has paused it
+	wrong     *end           // set once, when it has ended
+	closing   sync.WaitGroup // of the connection, once it has ended
 }
 
 // Bounds of a start.
@@ -73,15 +73,14 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	in.mu.Unlock()
 	defer func() {
 		if err != nil {
-			err = in.withLog(err)
-			if in.client != nil {
-				err = errors.Join(err, in.client.Close())
-			}
-			err = errors.Join(err, b.remove(context.WithoutCancel(ctx), id))
+			err = errors.Join(in.withLog(err), b.remove(context.WithoutCancel(ctx), id))
 		}
 	}()
 	if err := b.engine.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return orCause(ctx, startError(err))
+	}
+	if err := in.guard(ctx, spec.Container.Network); err != nil {
+		return orCause(ctx, err)
 	}
 	return in.configure(ctx, spec)
 }
@@ -91,19 +90,27 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) (err erro
 	b := in.backend
 	booting, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
-	in.client, err = remote.Open(booting, in.dial, remote.Options{Logger: b.config.Logger, Trace: b.config.Trace})
+	client, err := remote.Open(booting, in.dial, &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace})
 	if err != nil {
 		return in.explain(booting, err)
 	}
 	limits := spec.Limits
 	limits.CPUs = 0 // the engine's alone
-	err = in.client.Configure(booting, remote.Setup{
+	err = client.Configure(booting, remote.Setup{
 		ID: spec.ID, Env: spec.Env, Limits: limits, NoForkServer: b.config.NoForkServer, Preload: b.config.Preload, Silence: b.config.Silence,
 	})
 	if err != nil {
-		return in.explain(booting, err)
+		return errors.Join(in.explain(booting, err), client.Close())
 	}
-	in.inner = in.client.Instance()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.client, in.inner = client, client.Instance()
+	if in.frozen {
+		client.Freeze()
+	}
+	if in.wrong != nil { // meanwhile
+		return errors.Join(in.wrong.err, client.Close())
+	}
 	return nil
 }
 
@@ -176,28 +183,59 @@ func (in *instance) look(ctx context.Context) {
 	if id == "" {
 		return
 	}
-	wrong, _, err := in.backend.inspect(ctx, id, in.limits)
-	if err != nil {
+	wrong, paused, err := in.backend.inspect(ctx, id, in.limits)
+	switch {
+	case err != nil:
 		in.backend.config.Logger.Debug("look at container", "sandbox", in.id, "error", err)
-		return
-	}
-	if wrong != nil {
+	case wrong != nil:
 		in.endWith(wrong)
+	default:
+		in.freeze(paused)
 	}
 }
 
-// endWith notes that the container has ended, and ends the connection: what waits for the agent learns why.
+// freeze notes that somebody else has paused the container, or lets it go on. A frozen agent does not answer, and is not lost for that.
+func (in *instance) freeze(paused bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.frozen == paused {
+		return
+	}
+	in.frozen = paused
+	switch {
+	case in.client == nil:
+	case paused:
+		in.client.Freeze()
+	default:
+		in.client.Thaw()
+	}
+}
+
+// endWith notes that the container has ended, and ends the connection: what waits for the agent hears of it.
 func (in *instance) endWith(wrong *end) {
 	in.mu.Lock()
-	first := in.wrong == nil
-	if first {
-		in.wrong = wrong
-		close(in.ended)
+	defer in.mu.Unlock()
+	if in.wrong != nil {
+		return
 	}
-	in.mu.Unlock()
-	if first && in.client != nil {
-		in.client.Fail(wrong.err)
+	in.wrong = wrong
+	if in.client != nil {
+		in.inner.Forsake()
+		in.closing.Go(func() { _ = in.client.Close() }) // which waits for a dial, and that may be who tells us
 	}
+}
+
+// state tells why nothing can be asked of the container; nil when it can.
+func (in *instance) state() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.wrong != nil:
+		return in.wrong.err
+	case in.frozen:
+		return ErrFrozen
+	}
+	return nil
 }
 
 // fate is how the container ended; nil while it runs.
@@ -214,9 +252,6 @@ func (in *instance) explain(ctx context.Context, err error) error {
 	}
 	in.look(context.WithoutCancel(ctx))
 	if wrong := in.fate(); wrong != nil {
-		if wrong.limit != nil {
-			return errors.Join(wrong.limit, wrong.err)
-		}
 		return wrong.err
 	}
 	return err
@@ -256,9 +291,12 @@ func (in *instance) Enforcement() map[backends.LimitName]backends.Enforcer {
 
 // Stats are the engine's figures, with the agent's of processes and disk.
 func (in *instance) Stats(ctx context.Context) (backends.Stats, error) {
+	if err := in.state(); err != nil {
+		return backends.Stats{}, err
+	}
 	stats, err := in.inner.Stats(ctx)
 	if err != nil {
-		return stats, err
+		return stats, in.lost(err)
 	}
 	figures, err := in.backend.engine.figures(ctx, in.containerID())
 	if err != nil {
@@ -270,26 +308,33 @@ func (in *instance) Stats(ctx context.Context) (backends.Stats, error) {
 
 // StartKernel starts a kernel.
 func (in *instance) StartKernel(ctx context.Context, cfg backends.KernelConfig) (backends.KernelProcess, error) {
+	if err := in.state(); err != nil {
+		return nil, err
+	}
 	k, err := in.inner.StartKernel(ctx, cfg)
 	if err != nil {
-		return nil, in.lost(ctx, err)
+		return nil, in.lost(err)
 	}
 	return k, nil
 }
 
 // StartCommand starts a program.
 func (in *instance) StartCommand(ctx context.Context, cmd backends.Cmd) (backends.Command, error) {
+	if err := in.state(); err != nil {
+		return nil, err
+	}
 	c, err := in.inner.StartCommand(ctx, cmd)
 	if err != nil {
-		return nil, in.lost(ctx, err)
+		return nil, in.lost(err)
 	}
 	return c, nil
 }
 
-// lost is an error of a start, with how the container ended if it has.
-func (in *instance) lost(ctx context.Context, err error) error {
-	if wrong := in.fate(); wrong != nil && wrong.limit != nil {
-		return errors.Join(err, wrong.limit)
+// lost is an error of a call or, if that came of it, how the container ended or that it is paused.
+func (in *instance) lost(err error) error {
+	if state := in.state(); state != nil && (errors.Is(err, remote.ErrLost) || errors.Is(err, remote.ErrClosed) ||
+		errors.Is(err, backends.ErrDestroyed) || errors.Is(err, backends.ErrPaused)) {
+		return state
 	}
 	return err
 }
@@ -317,7 +362,7 @@ func (in *instance) Destroy(ctx context.Context) error {
 	}
 	err := in.backend.remove(context.WithoutCancel(ctx), in.containerID())
 	in.endWith(&end{err: backends.ErrDestroyed})
-	err = errors.Join(err, in.client.Close())
+	in.closing.Wait()
 	if err != nil {
 		return fmt.Errorf("docker: destroy %s: %w", in.id, err)
 	}
@@ -325,3 +370,22 @@ func (in *instance) Destroy(ctx context.Context) error {
 	in.backend.forget(in)
 	return nil
 }
+
+// Pause stops what the code has started; the agent goes on, so that files and figures are there.
+func (in *instance) Pause(ctx context.Context) error {
+	if err := in.state(); err != nil {
+		return err
+	}
+	return in.lost(in.inner.Pause(ctx))
+}
+
+// Resume lets it go on.
+func (in *instance) Resume(ctx context.Context) error {
+	if err := in.state(); err != nil {
+		return err
+	}
+	return in.lost(in.inner.Resume(ctx))
+}
+
+// SetEnv gives every process that is started from now on further variables.
+func (in *instance) SetEnv(env map[string]string) { in.inner.SetEnv(env) }

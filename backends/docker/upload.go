@@ -35,7 +35,8 @@ func (b *Backend) fill(ctx context.Context, id string, img *image, agent upload)
 			return err
 		}
 		entries = append(entries, users...)
-		entries = append(entries, entry{name: "home/", mode: 0o755}, entry{name: "home/user/", mode: 0o755, owner: userID})
+		entries = append(entries, entry{name: "home/", mode: 0o755}, entry{name: "home/user/", mode: 0o755, owner: userID},
+			entry{name: "var/lib/ds-sandbox/", mode: 0o755, owner: userID}, entry{name: "run/ds-sandbox/", mode: 0o755, owner: userID})
 	}
 	if agent.binary != nil {
 		for _, dir := range []string{"opt/", "opt/ds-sandbox/", "opt/ds-sandbox/bin/"} {
