@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -26,6 +27,12 @@ type Config struct {
 	Preload      []string // names of modules; those that are missing are left out
 	// Launcher is put before the command of every process that the agent itself starts: a program that makes it the user's.
 	Launcher []string
+	// Alone says that there is one instance: its first kernels are started afresh, and once the fork server is ready, later ones are
+	// forks.
+	Alone bool
+	// Killed tells which limit outside of our reach, a container's, has killed since it was last asked; nil when none has. It is
+	// asked about processes that were killed for no reason that is known here.
+	Killed func() *backends.LimitError
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }

@@ -562,16 +562,14 @@ func (x *OpenRelay) GetClient() string {
 	return ""
 }
 
+// RelayResponse tells of one or more things, in the order of the fields.
 type RelayResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Event:
-	//
-	//	*RelayResponse_Opened
-	//	*RelayResponse_Chunk
-	//	*RelayResponse_Dropped
-	//	*RelayResponse_End
-	//	*RelayResponse_Ack
-	Event         isRelayResponse_Event `protobuf_oneof:"event"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Opened        *Opened                `protobuf:"bytes,1,opt,name=opened,proto3" json:"opened,omitempty"` // the kernel's sockets are connected
+	Chunks        []*Chunk               `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
+	Dropped       *Dropped               `protobuf:"bytes,3,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	End           *RelayEnd              `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
+	Ack           uint64                 `protobuf:"varint,5,opt,name=ack,proto3" json:"ack,omitempty"` // everything of this client up to this number was passed on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -606,91 +604,40 @@ func (*RelayResponse) Descriptor() ([]byte, []int) {
 	return file_kernel_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *RelayResponse) GetEvent() isRelayResponse_Event {
-	if x != nil {
-		return x.Event
-	}
-	return nil
-}
-
 func (x *RelayResponse) GetOpened() *Opened {
 	if x != nil {
-		if x, ok := x.Event.(*RelayResponse_Opened); ok {
-			return x.Opened
-		}
+		return x.Opened
 	}
 	return nil
 }
 
-func (x *RelayResponse) GetChunk() *Chunk {
+func (x *RelayResponse) GetChunks() []*Chunk {
 	if x != nil {
-		if x, ok := x.Event.(*RelayResponse_Chunk); ok {
-			return x.Chunk
-		}
+		return x.Chunks
 	}
 	return nil
 }
 
 func (x *RelayResponse) GetDropped() *Dropped {
 	if x != nil {
-		if x, ok := x.Event.(*RelayResponse_Dropped); ok {
-			return x.Dropped
-		}
+		return x.Dropped
 	}
 	return nil
 }
 
 func (x *RelayResponse) GetEnd() *RelayEnd {
 	if x != nil {
-		if x, ok := x.Event.(*RelayResponse_End); ok {
-			return x.End
-		}
+		return x.End
 	}
 	return nil
 }
 
 func (x *RelayResponse) GetAck() uint64 {
 	if x != nil {
-		if x, ok := x.Event.(*RelayResponse_Ack); ok {
-			return x.Ack
-		}
+		return x.Ack
 	}
 	return 0
 }
-
-type isRelayResponse_Event interface {
-	isRelayResponse_Event()
-}
-
-type RelayResponse_Opened struct {
-	Opened *Opened `protobuf:"bytes,1,opt,name=opened,proto3,oneof"` // the kernel's sockets are connected
-}
-
-type RelayResponse_Chunk struct {
-	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
-}
-
-type RelayResponse_Dropped struct {
-	Dropped *Dropped `protobuf:"bytes,3,opt,name=dropped,proto3,oneof"`
-}
-
-type RelayResponse_End struct {
-	End *RelayEnd `protobuf:"bytes,4,opt,name=end,proto3,oneof"`
-}
-
-type RelayResponse_Ack struct {
-	Ack uint64 `protobuf:"varint,5,opt,name=ack,proto3,oneof"` // everything of this client up to this number was passed on
-}
-
-func (*RelayResponse_Opened) isRelayResponse_Event() {}
-
-func (*RelayResponse_Chunk) isRelayResponse_Event() {}
-
-func (*RelayResponse_Dropped) isRelayResponse_Event() {}
-
-func (*RelayResponse_End) isRelayResponse_Event() {}
-
-func (*RelayResponse_Ack) isRelayResponse_Event() {}
 
 type Opened struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1707,14 +1654,13 @@ const file_kernel_proto_rawDesc = "" +
 	"\tOpenRelay\x12\x16\n" +
 	"\x06kernel\x18\x01 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x16\n" +
-	"\x06client\x18\x03 \x01(\tR\x06client\"\x80\x02\n" +
-	"\rRelayResponse\x124\n" +
-	"\x06opened\x18\x01 \x01(\v2\x1a.dssandbox.agent.v1.OpenedH\x00R\x06opened\x121\n" +
-	"\x05chunk\x18\x02 \x01(\v2\x19.dssandbox.agent.v1.ChunkH\x00R\x05chunk\x127\n" +
-	"\adropped\x18\x03 \x01(\v2\x1b.dssandbox.agent.v1.DroppedH\x00R\adropped\x120\n" +
-	"\x03end\x18\x04 \x01(\v2\x1c.dssandbox.agent.v1.RelayEndH\x00R\x03end\x12\x12\n" +
-	"\x03ack\x18\x05 \x01(\x04H\x00R\x03ackB\a\n" +
-	"\x05event\"8\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\"\xef\x01\n" +
+	"\rRelayResponse\x122\n" +
+	"\x06opened\x18\x01 \x01(\v2\x1a.dssandbox.agent.v1.OpenedR\x06opened\x121\n" +
+	"\x06chunks\x18\x02 \x03(\v2\x19.dssandbox.agent.v1.ChunkR\x06chunks\x125\n" +
+	"\adropped\x18\x03 \x01(\v2\x1b.dssandbox.agent.v1.DroppedR\adropped\x12.\n" +
+	"\x03end\x18\x04 \x01(\v2\x1c.dssandbox.agent.v1.RelayEndR\x03end\x12\x10\n" +
+	"\x03ack\x18\x05 \x01(\x04R\x03ack\"8\n" +
 	"\x06Opened\x12\x1a\n" +
 	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\x04R\x04next\"S\n" +
@@ -1844,7 +1790,7 @@ var file_kernel_proto_depIdxs = []int32{
 	7,  // 4: dssandbox.agent.v1.RelayRequest.open:type_name -> dssandbox.agent.v1.OpenRelay
 	5,  // 5: dssandbox.agent.v1.RelayRequest.chunk:type_name -> dssandbox.agent.v1.Chunk
 	9,  // 6: dssandbox.agent.v1.RelayResponse.opened:type_name -> dssandbox.agent.v1.Opened
-	5,  // 7: dssandbox.agent.v1.RelayResponse.chunk:type_name -> dssandbox.agent.v1.Chunk
+	5,  // 7: dssandbox.agent.v1.RelayResponse.chunks:type_name -> dssandbox.agent.v1.Chunk
 	10, // 8: dssandbox.agent.v1.RelayResponse.dropped:type_name -> dssandbox.agent.v1.Dropped
 	11, // 9: dssandbox.agent.v1.RelayResponse.end:type_name -> dssandbox.agent.v1.RelayEnd
 	29, // 10: dssandbox.agent.v1.RelayEnd.status:type_name -> dssandbox.agent.v1.ExitStatus
@@ -1889,13 +1835,6 @@ func file_kernel_proto_init() {
 		(*RelayRequest_Open)(nil),
 		(*RelayRequest_Chunk)(nil),
 		(*RelayRequest_Ack)(nil),
-	}
-	file_kernel_proto_msgTypes[7].OneofWrappers = []any{
-		(*RelayResponse_Opened)(nil),
-		(*RelayResponse_Chunk)(nil),
-		(*RelayResponse_Dropped)(nil),
-		(*RelayResponse_End)(nil),
-		(*RelayResponse_Ack)(nil),
 	}
 	file_kernel_proto_msgTypes[21].OneofWrappers = []any{
 		(*ParkRequest_Kernel)(nil),
