@@ -3,7 +3,6 @@ package backendtest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -55,12 +54,6 @@ func plant(t *testing.T, dir string, files map[string]string) {
 }
 
 func testLinks(t *testing.T, open Open) {
-	b := open(t)
-	_, err := b.Create(t.Context(), backends.Spec{ID: "suite", WorkspacePath: t.TempDir()})
-	require.NoError(t, b.Close())
-	if errors.Is(err, backends.ErrUnsupported) {
-		t.Skip("instances have no folders of this machine: ", err)
-	}
 	t.Run("WorkspaceIsTheUsersFolder", func(t *testing.T) { testWorkspacePath(t, open) })
 	t.Run("OnlyTheLinkGoes", func(t *testing.T) { testOnlyTheLinkGoes(t, open) })
 	t.Run("FoldersThatCanNotBe", func(t *testing.T) { testFoldersThatCanNotBe(t, open) })

@@ -80,7 +80,7 @@ func containerOf(t *testing.T, b *docker.Backend, id string) string {
 }
 
 func TestDockerPassesTheSuite(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backends.Backend { return openPlain(t) })
+	backendtest.Run(t, func(t *testing.T) backends.Backend { return openPlain(t) }, backendtest.LacksUserFolders)
 }
 
 // openPlain is open for who closes it.
