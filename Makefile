@@ -7,6 +7,11 @@ PACKAGES  ?= ./...
 FUZZTIME  ?= 20s
 OUT       ?= out
 
+# The program that runs in containers, for each architecture that an engine may have; a release has both amd64 and arm64.
+AGENT_ARCHS ?= $(shell go env GOARCH)
+AGENTS      := $(CACHE)/agent
+EMBEDDED    := backends/docker/agentbinary
+
 # Pinned tools, built into the checkout.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -15,7 +20,7 @@ GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
 # Tests have an environment of their own, so that they neither use nor change the one of the person who runs them.
-TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
+TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
 
 # Sets $python to the tests' interpreter, and DS_SANDBOX_TEST_PYTHONS to all that kernels are tested on.
 define pythons
@@ -30,13 +35,26 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check race fuzz integration cover lint fmt bench setup test-setup build clean
+.PHONY: help run test check race fuzz integration cover lint fmt bench setup test-setup build agent image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## the binary, bin/ds-sandbox
-	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/ds-sandbox
+build: agent ## the binary, bin/ds-sandbox
+	CGO_ENABLED=0 go build -tags embed_agent -buildvcs=false -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) ./cmd/ds-sandbox
+
+# Its version is that of its protocol: code that did not change is the same program, and images that have it stay good.
+agent:
+	@mkdir -p '$(AGENTS)'
+	@for arch in $(AGENT_ARCHS); do \
+		name=$(AGENTS)/ds-sandbox-agent-linux-$$arch packed=$(EMBEDDED)/linux-$$arch.gz; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -buildvcs=false -trimpath -ldflags '-s -w' -o $$name.new ./cmd/ds-sandbox-agent || exit 1; \
+		if cmp -s $$name.new $$name && [ -s $$packed ]; then rm $$name.new; \
+		else mv $$name.new $$name && gzip -9nc $$name >$$packed.new && mv $$packed.new $$packed || exit 1; fi; \
+	done
+
+image: build ## the image of sandboxes in containers, on the engine that docker uses
+	$(BINARY) image build
 
 setup: build ## find or make the Python that sandboxes run on
 	$(BINARY) setup
@@ -87,7 +105,7 @@ bench: test-setup ## measure, beside jupyter_client and nbclient, and draw the R
 	"$$python" bench/chart.py bench/results.json bench/results.svg
 
 clean: ## remove what was built, and the tests' environment
-	rm -rf bin out .cache
+	rm -rf bin out .cache $(EMBEDDED)/linux-*.gz*
 
 $(GOLANGCI):
 	@mkdir -p '$(@D)'

@@ -20,10 +20,15 @@ var allowed = map[string]string{
 	"agent/archive":        "backends",
 	"backends/local":       "messaging backends agent backends/local/pyenv",
 	"backends/local/pyenv": "agent images",
+
+	"backends/docker":             "messaging backends images agent/agentpb agent/remote backends/docker/agentbinary",
+	"backends/docker/agentbinary": "",
+	"backends/docker/dockertest":  "backends/docker backends/docker/agentbinary",
+
 	"backends/backendtest": "messaging backends agent",
 	"kernel":               "messaging messaging/zmtp backends",
 	"kernel/kerneltest":    "messaging messaging/zmtp",
-	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
+	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv backends/docker kernel",
 	"notebook":             "messaging backends kernel sandbox",
 	"report":               "notebook",
 }

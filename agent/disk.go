@@ -248,7 +248,7 @@ type disk struct {
 
 // newDisk is the disk of a place, whose workspace a user's folder may be.
 func newDisk(place *Place, workspace string) *disk {
-	d := &disk{dirs: []string{workspace, place.Private}, limit: place.Limits.Disk}
+	d := &disk{dirs: append([]string{workspace, place.Private}, place.Measured...), limit: place.Limits.Disk}
 	if d.limit > 0 && isLink(place.Workspace) {
 		d.base = measureDisk(context.Background(), nil, workspace)
 	}

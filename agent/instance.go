@@ -27,7 +27,8 @@ type Place struct {
 	Env       map[string]string  // of every process
 	Isolation backends.Isolation // of every process; none when empty. See [Confinement]
 	Limits    backends.Limits
-	Family    string // the Mark of the place that this one was forked from, or the one before that; its own when empty
+	Measured  []string // further folders whose contents count as disk
+	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -165,6 +166,7 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 	in.watchdog = newWatchdog(in.limiter, k, in.disk, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
+	in.watchdog.killed = in.agent.config.Killed
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.limits, k.verdict = in.limiter.program, in.watchdog.verdict

@@ -246,6 +246,9 @@ func (k *keeper) killAll(ctx context.Context) error {
 // ID is the process id.
 func (p *process) ID() string { return strconv.Itoa(p.pid) }
 
+// PID is the process id.
+func (p *process) PID() int { return p.pid }
+
 // signalPatience bounds a signal: a keeper is under the same user as the code it keeps, which may have stopped it.
 const signalPatience = 10 * time.Second
 

@@ -91,7 +91,9 @@ func (w *watchdog) verdict(e ending, status *backends.ExitStatus) {
 	case reason != nil:
 		status.Limit = reason
 	case !e.killed:
-		status.Limit = w.claim(e)
+		if status.Limit = w.claim(e); status.Limit == nil && w.killed != nil {
+			status.Limit = w.killed()
+		}
 	}
 	status.LimitsHit = w.hitSince(e.begun, e.pid)
 }

@@ -16,6 +16,7 @@ type watchdog struct {
 	keeper  *keeper
 	files   *disk
 	warn    func(msg string, args ...any)
+	killed  func() *backends.LimitError // see Config; may be nil
 
 	wake chan struct{} // of one element: code begins to work
 	life context.Context

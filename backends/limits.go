@@ -50,6 +50,7 @@ const (
 	ByCgroup2  Enforcer = "cgroup v2" // the system, at once
 	ByCgroup1  Enforcer = "cgroup v1" // the system, at once
 	ByRlimit   Enforcer = "rlimit"    // the system, at once
+	ByQuota    Enforcer = "quota"     // the engine's storage, at once; and the watchdog, which says so
 	ByWatchdog Enforcer = "watchdog"  // figures taken every 20 to 250 ms while code works, every second while it idles
 )
 

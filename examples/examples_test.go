@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
+	"github.com/ds-sandbox/ds-sandbox/backends/docker/dockertest"
 	"github.com/ds-sandbox/ds-sandbox/report/reporttest"
 )
 
@@ -40,7 +41,7 @@ var examples = map[string][]string{
 		"table of 8 rows and 2 columns", "index,train,test", "max,0.9,0.9",
 	},
 	"complete": {"Kyiv 200", "Lima 155", "total: 355", "city,sales"},
-	"modes":    {"local: local, because asked for", "docker: not in this version"},
+	"modes":    {"local: local, because asked for", "docker: "},
 	"config":   {"test fast now", "'Ada' of me"},
 	"many":     {"sandbox 5: 3.1", "mean of 6 sandboxes: 3.1"},
 	"gallery":  {"cells in"},
@@ -52,38 +53,63 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 	folders, err := filepath.Glob("*/main.go")
 	require.NoError(t, err)
 	require.Len(t, folders, len(examples), "an example without a test, or the other way round")
+	bin := build(t)
+	for name, wants := range examples {
+		t.Run(name, func(t *testing.T) { runExample(t, bin, name, wants, "DS_SANDBOX_PYTHON="+python) })
+	}
+}
+
+// TestExamplesRunInContainers runs those that leave it to the person where sandboxes live.
+func TestExamplesRunInContainers(t *testing.T) {
+	agent := dockertest.Config(t).Agent
+	bin := build(t)
+	for name, wants := range examples {
+		if name == "modes" || name == "config" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			runExample(t, bin, name, wants, "DS_SANDBOX_BACKEND=docker", "DS_SANDBOX_AGENT="+agent)
+		})
+	}
+}
+
+// build builds all examples into a folder.
+func build(t *testing.T) string {
+	t.Helper()
 	bin := t.TempDir()
 	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "./...").CombinedOutput()
 	require.NoError(t, err, string(out))
-	for name, wants := range examples {
-		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer cancel()
-			dir := t.TempDir()
-			cmd := exec.CommandContext(ctx, filepath.Join(bin, name))
-			cmd.Dir = dir
-			cmd.Env = append(os.Environ(), "DS_SANDBOX_PYTHON="+python)
-			out, err := cmd.CombinedOutput()
-			require.NoError(t, err, string(out))
-			for _, want := range wants {
-				require.Contains(t, string(out), want)
-			}
-			pictures, err := filepath.Glob(filepath.Join(dir, "*.png"))
-			require.NoError(t, err)
-			for _, picture := range pictures {
-				data, err := os.ReadFile(picture)
-				require.NoError(t, err)
-				decoded, err := png.Decode(bytes.NewReader(data))
-				require.NoError(t, err)
-				require.Greater(t, decoded.Bounds().Dx(), 200)
-			}
-			if name == "gallery" {
-				checkGallery(t, dir)
-			}
-			if name == "analysis" || name == "streaming" {
-				require.Len(t, pictures, 1)
-			}
-		})
+	return bin
+}
+
+// runExample runs one in a folder of its own and looks at what it prints and draws.
+func runExample(t *testing.T, bin, name string, wants []string, env ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, name))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	for _, want := range wants {
+		require.Contains(t, string(out), want)
+	}
+	pictures, err := filepath.Glob(filepath.Join(dir, "*.png"))
+	require.NoError(t, err)
+	for _, picture := range pictures {
+		data, err := os.ReadFile(picture)
+		require.NoError(t, err)
+		decoded, err := png.Decode(bytes.NewReader(data))
+		require.NoError(t, err)
+		require.Greater(t, decoded.Bounds().Dx(), 200)
+	}
+	if name == "gallery" {
+		checkGallery(t, dir)
+	}
+	if name == "analysis" || name == "streaming" {
+		require.Len(t, pictures, 1)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package images holds the lists of Python packages that sandboxes have; the container image and the managed
-// local environment are made from the same one.
+// Package images holds what the container image is made from, and the lists of Python packages that it and the managed local
+// environment have.
 package images
 
 import _ "embed"
@@ -13,3 +13,8 @@ var Requirements string
 //
 //go:embed requirements-test.txt
 var TestRequirements string
+
+// Dockerfile is how the container image is made; see package backends/docker.
+//
+//go:embed Dockerfile.kernel
+var Dockerfile string

@@ -166,7 +166,7 @@ func (s *Sandbox) forkPlace(ctx context.Context, forker backends.Forker, opts Fo
 	}
 	f := &Sandbox{
 		engine: s.engine, id: id, instance: instance, metadata: metadata, started: time.Now(), cull: s.cull,
-		roots: s.roots, limits: s.limits, // no link: the copy is a folder of its own
+		roots: s.roots, limits: s.limits, container: s.Container(), // no link: the copy is a folder of its own
 		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context), gate: newGate(), made: true,
 		origin: &ForkInfo{From: s.id, Generation: 1},
 	}

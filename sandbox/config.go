@@ -35,10 +35,25 @@ type Config struct {
 	RuntimeDir string
 	// Python is the interpreter of local Python kernels. DS_SANDBOX_PYTHON; see `ds-sandbox setup`.
 	Python string
-	// Isolation is what keeps the code of sandboxes from the rest of the machine, unless Options say otherwise: "files" or
-	// "none". Asking for what can't be had here is an error of Create. DS_SANDBOX_ISOLATION; the strongest that can be had,
+	// Isolation is what keeps the code of sandboxes from the rest of the machine, unless Options say otherwise: "files",
+	// "none" or "container". Asking for what can't be had here is an error of Create. DS_SANDBOX_ISOLATION; the strongest that can be had,
 	// see Engine.Choice.
 	Isolation backends.Isolation
+
+	// What sandboxes in containers have, unless Options.Container says otherwise; no other backend looks at it.
+	//
+	// Image is what they are made from: a name, or the id of a snapshot. DS_SANDBOX_IMAGE; that of `ds-sandbox image build`.
+	Image string
+	// AgentBinary is the file of ds-sandbox-agent that is stored in containers whose image has another one, or a folder with one for each
+	// architecture. DS_SANDBOX_AGENT; what is built into this program, what the image has.
+	AgentBinary string
+	// Profile is "hardened" or "compatible", see package backends. DS_SANDBOX_PROFILE; "hardened".
+	Profile backends.Profile
+	// Runtime is one of the engine's, such as "runsc". DS_SANDBOX_RUNTIME; the engine's default.
+	Runtime string
+	// Network is "none", "bridge" or "allow", see package backends. DS_SANDBOX_NETWORK; "none".
+	Network backends.NetworkMode
+
 	// DefaultTimeout is how long one run may take. DS_SANDBOX_TIMEOUT, in seconds or as "90s"; 3600 s.
 	DefaultTimeout time.Duration
 	// DefaultTimeToLive is how long a sandbox lives. DS_SANDBOX_TIME_TO_LIVE; 24 h.
@@ -67,10 +82,10 @@ type Config struct {
 	Preload string
 	// MinSpares and MaxSpares bound how many sandboxes are kept ready for Create to give away; between them it is as many as were
 	// asked for lately. They grow one at a time while nothing else starts. Only sandboxes with the default isolation,
-	// limits and workspace come from there. DS_SANDBOX_MIN_SPARES, DS_SANDBOX_MAX_SPARES; 0 and 4. NoSpares is none.
+	// limits, container and workspace come from there. DS_SANDBOX_MIN_SPARES, DS_SANDBOX_MAX_SPARES; 0 and 4. NoSpares is none.
 	MinSpares, MaxSpares int
 
-	// Trace sees every message sent ("->") and received ("<-") on local kernels' sockets, in the order of the wire. It must
+	// Trace sees every message sent ("->") and received ("<-") on kernels' sockets, in the order of the wire. It must
 	// not block.
 	Trace func(direction string, m *messaging.Message)
 	// Logger hears what the engine does and what it tolerates; nil discards.
@@ -111,7 +126,7 @@ func ParseDuration(text string) (time.Duration, error) {
 // LoadConfig reads a configuration file: JSON with the keys of the Python original, default_backend,
 // workspace_base_dir, default_timeout (seconds), and ours, paused_base_dir, runtime_dir, python, isolation, time_to_live, cull_after and
 // start_timeout (seconds), max_frame, journal_bytes, no_fork_server, preload, min_spares and max_spares (-1
-// for none). use_jupyter is accepted and has no effect, because every run is a
+// for none), image, agent_binary, profile, runtime and network. use_jupyter is accepted and has no effect, because every run is a
 // Jupyter run. An unknown key is an error that names it.
 func LoadConfig(path string) (Config, error) {
 	data, err := os.ReadFile(path)
@@ -136,6 +151,11 @@ func LoadConfig(path string) (Config, error) {
 		Preload          string  `json:"preload"`
 		MinSpares        int     `json:"min_spares"`
 		MaxSpares        int     `json:"max_spares"`
+		Image            string  `json:"image"`
+		AgentBinary      string  `json:"agent_binary"`
+		Profile          string  `json:"profile"`
+		Runtime          string  `json:"runtime"`
+		Network          string  `json:"network"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(data)))
 	decoder.DisallowUnknownFields()
@@ -149,6 +169,8 @@ func LoadConfig(path string) (Config, error) {
 		DefaultTimeout: seconds(file.DefaultTimeout), DefaultTimeToLive: seconds(file.TimeToLive),
 		CullAfter: seconds(file.CullAfter), StartTimeout: seconds(file.StartTimeout), MaxFrame: file.MaxFrame, JournalBytes: file.JournalBytes,
 		NoForkServer: file.NoForkServer, Preload: file.Preload, MinSpares: file.MinSpares, MaxSpares: file.MaxSpares,
+		Image: file.Image, AgentBinary: file.AgentBinary, Profile: backends.Profile(file.Profile), Runtime: file.Runtime,
+		Network: backends.NetworkMode(file.Network),
 	}, nil
 }
 

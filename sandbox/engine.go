@@ -37,7 +37,7 @@ type Engine struct {
 
 // Choice tells which backend an engine uses, and why.
 type Choice struct {
-	Backend string `json:"backend"` // "local"
+	Backend string `json:"backend"` // "local" or "docker"
 	Reason  string `json:"reason"`
 	Detail  string `json:"detail"` // what it runs on, for instance the Python
 

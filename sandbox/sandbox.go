@@ -29,11 +29,13 @@ type Sandbox struct {
 	link     string        // what the workspace is a link to
 	roots    []string      // into which its links may lead
 	limits   backends.Limits
-	origin   *ForkInfo           // nil for one that was created
-	start    Start               // guarded by mu once it is made
-	made     bool                // what is started from now on is no part of its creation
-	creating *semaphore.Weighted // held while a default context is made
-	commands commandTable
+	// container is what the instance has that only containers have; guarded by mu, for its network may change.
+	container backends.Container
+	origin    *ForkInfo           // nil for one that was created
+	start     Start               // guarded by mu once it is made
+	made      bool                // what is started from now on is no part of its creation
+	creating  *semaphore.Weighted // held while a default context is made
+	commands  commandTable
 
 	remembering sync.Mutex // held while the sandbox is kept for another program
 
@@ -73,7 +75,9 @@ type Options struct {
 	// AllowedRoots are folders, absolute paths, into which links in the workspace may lead, to read and to write; others
 	// lead nowhere. None.
 	AllowedRoots []string
-	Limits       backends.Limits // of all that runs in the sandbox together; Config.DefaultLimits for each field that is zero
+	// Container is what only sandboxes in containers have: image, profile, network, mounts. What is zero is the configuration's.
+	Container backends.Container
+	Limits    backends.Limits // of all that runs in the sandbox together; Config.DefaultLimits for each field that is zero
 }
 
 // Info describes a sandbox.
@@ -93,6 +97,8 @@ type Info struct {
 	WorkspacePath string   `json:"workspace_path,omitempty"`
 	AllowedRoots  []string `json:"allowed_roots,omitempty"`
 	Start         Start    `json:"start"`
+	// Container is nil where sandboxes are no containers.
+	Container *backends.Container `json:"container,omitempty"`
 	// Fork says what the sandbox is a fork of; nil when it was created.
 	Fork *ForkInfo `json:"fork,omitempty"`
 }
@@ -121,10 +127,10 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	if opts.CullAfter < 0 {
 		return nil, fmt.Errorf("cull after is %v: use a positive one, 0 for the default, or NoTimeout", opts.CullAfter)
 	}
-	limits := withDefaultLimits(opts.Limits, e.config.DefaultLimits)
+	limits, container := withDefaultLimits(opts.Limits, e.config.DefaultLimits), e.containerFor(opts.Container)
 	instance, err := e.backend.Create(ctx, backends.Spec{
 		ID: opts.ID, Env: opts.Env, Isolation: cmp.Or(opts.Isolation, e.config.Isolation), Limits: limits,
-		WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots,
+		WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots, Container: container,
 	})
 	if err != nil {
 		return nil, err
@@ -133,7 +139,7 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 		engine: e, id: opts.ID, instance: instance, metadata: opts.Metadata, started: time.Now(),
 		cull: cmp.Or(opts.CullAfter, e.config.CullAfter), link: opts.WorkspacePath, roots: slices.Clone(opts.AllowedRoots),
 		creating: semaphore.NewWeighted(1), defaults: make(map[string]*Context),
-		limits: limits, gate: newGate(),
+		limits: limits, container: container, gate: newGate(),
 	}
 	s.life, s.end = context.WithCancelCause(context.Background())
 	if !opts.Lazy {
@@ -161,6 +167,10 @@ func (s *Sandbox) Info() Info {
 		ID: s.id, Backend: s.engine.choice.Backend, Workspace: s.instance.Workspace(), Isolation: s.instance.Isolation(),
 		StartedAt: s.started, Paused: paused, Metadata: s.metadata, WorkspacePath: s.link, AllowedRoots: s.roots,
 		Limits: s.limits, Enforcement: s.instance.Enforcement(), Start: s.start, Fork: s.origin,
+	}
+	if s.instance.Isolation() == backends.IsolationContainer {
+		container := s.container
+		info.Container = &container
 	}
 	if !paused {
 		info.ExpiresAt = s.expires

@@ -53,6 +53,11 @@ func (c Config) complete() (Config, []Setting, error) {
 	resolve(&r, "RuntimeDir", &c.RuntimeDir, "", readText, "DS_SANDBOX_RUNTIME_DIR")
 	resolve(&r, "Python", &c.Python, "", readText, "DS_SANDBOX_PYTHON")
 	resolve(&r, "Isolation", &c.Isolation, "", readIsolation, "DS_SANDBOX_ISOLATION")
+	resolve(&r, "Image", &c.Image, "", readText, "DS_SANDBOX_IMAGE")
+	resolve(&r, "AgentBinary", &c.AgentBinary, "", readText, "DS_SANDBOX_AGENT")
+	resolve(&r, "Profile", &c.Profile, "", readProfile, "DS_SANDBOX_PROFILE")
+	resolve(&r, "Runtime", &c.Runtime, "", readText, "DS_SANDBOX_RUNTIME")
+	resolve(&r, "Network", &c.Network, "", readNetwork, "DS_SANDBOX_NETWORK")
 	resolveSwitch(&r, "NoCgroup", &c.NoCgroup, "DS_SANDBOX_NO_CGROUP")
 	resolve(&r, "DefaultTimeout", &c.DefaultTimeout, DefaultTimeout, ParseDuration, also("DS_SANDBOX_TIMEOUT", "SANDBOX_TIMEOUT")...)
 	resolve(&r, "DefaultTimeToLive", &c.DefaultTimeToLive, DefaultTimeToLive, ParseDuration, "DS_SANDBOX_TIME_TO_LIVE")
@@ -197,10 +202,26 @@ func readBackend(text string) (string, error) {
 
 func readIsolation(text string) (backends.Isolation, error) {
 	switch i := backends.Isolation(text); i {
-	case backends.IsolationNone, backends.IsolationFiles:
+	case backends.IsolationNone, backends.IsolationFiles, backends.IsolationContainer:
 		return i, nil
 	}
-	return "", fmt.Errorf("isolation %q is not known: use files or none", text)
+	return "", fmt.Errorf("isolation %q is not known: use container, files or none", text)
+}
+
+func readProfile(text string) (backends.Profile, error) {
+	switch p := backends.Profile(text); p {
+	case backends.ProfileHardened, backends.ProfileCompatible:
+		return p, nil
+	}
+	return "", fmt.Errorf("profile %q is not known: use hardened or compatible", text)
+}
+
+func readNetwork(text string) (backends.NetworkMode, error) {
+	switch m := backends.NetworkMode(text); m {
+	case backends.NetworkNone, backends.NetworkBridge, backends.NetworkAllow:
+		return m, nil
+	}
+	return "", fmt.Errorf("network %q is not known: use none, bridge or allow", text)
 }
 
 func readSize(text string) (int64, error) {

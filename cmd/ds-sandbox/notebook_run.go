@@ -53,7 +53,7 @@ the run; a second one kills the sandbox. Exit codes are those of ` + "`ds-sandbo
 	flags.StringVar(&o.paramsFile, "params", "", "a YAML or JSON file of parameters; --param goes before it")
 	flags.StringVar(&o.timeout, "timeout", "", "how long each cell may run: seconds, or a form like 90s or 1h30m (default no limit)")
 	flags.BoolVar(&o.allowErrors, "allow-errors", false, "go on after a cell that raised")
-	o.session.flags(flags)
+	o.session.flags(flags, c)
 	flags.Lookup("kernel").Usage = "a kernel's name or language, see `ds-sandbox kernels` (default the notebook's)"
 	return cmd
 }

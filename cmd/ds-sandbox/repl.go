@@ -52,7 +52,7 @@ the code that runs, or drops the line. Ctrl-D, exit or quit leaves. Without a te
 	imagesFlag(flags, &o.images)
 	flags.StringVar(&o.save.path, "save", "", "the notebook to save the session as, after every input")
 	flags.StringVar(&o.history, "history", "", "file that keeps the lines typed, or none (default in the user's state folder)")
-	o.session.flags(flags)
+	o.session.flags(flags, c)
 	return cmd
 }
 

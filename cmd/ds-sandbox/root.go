@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/docker"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
@@ -34,6 +36,7 @@ func execute(ctx context.Context, args []string, s *streams) int {
 // common are the options of every command that opens an engine.
 type common struct {
 	python, backend, workspaceBase string
+	image, agent, profile, network string // of containers
 	traceWire, verbose             bool
 }
 
@@ -68,9 +71,34 @@ Exit codes: 0 success, 1 the code raised or reached a limit, 2 wrong usage, 3 th
 	flags.BoolVar(&c.traceWire, "trace-wire", false, "print every message to and from kernels on standard error")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "say on standard error what the engine does")
 	root.AddCommand(
-		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newDoctor(s, c), newVersion(s),
+		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newImage(s, c), newDoctor(s, c), newVersion(s),
 	)
 	return root
+}
+
+// containerFlags are those of commands that make a sandbox.
+func (c *common) containerFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.image, "image", "", "what a sandbox in a container is made from: a name, or a snapshot's id (default that of `ds-sandbox image build`)")
+	flags.StringVar(&c.profile, "profile", "", "how far code may go in its container: hardened or compatible (default hardened)")
+	flags.StringVar(&c.network, "network", "", "what a container reaches: none or bridge (default none)")
+}
+
+// docker is the configuration of what speaks to the engine without a sandbox.
+func (c *common) docker() docker.Config {
+	return docker.Config{Agent: c.agent, Defaults: backends.Container{Image: c.image}}
+}
+
+// auto reports whether nobody has said where sandboxes live.
+func (c *common) auto() bool {
+	if c.backend != "" {
+		return c.backend == "auto"
+	}
+	for _, name := range []string{"DS_SANDBOX_BACKEND", "SANDBOX_BACKEND_TYPE", "DSLIGHTING_SANDBOX_BACKEND_TYPE"} {
+		if value := os.Getenv(name); value != "" {
+			return value == "auto"
+		}
+	}
+	return true
 }
 
 func noArguments(cmd *cobra.Command, args []string) error {
@@ -81,7 +109,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 // engineFlags are those whose variables the engine reads itself, and then says so.
-var engineFlags = []string{"python", "backend", "workspace-base"}
+var engineFlags = []string{"python", "backend", "workspace-base", "image", "agent", "profile", "network"}
 
 // fromEnvironment sets the flags that were not given from their variables. One that is a list has an item a line.
 func fromEnvironment(flags *pflag.FlagSet) error {
@@ -120,6 +148,7 @@ const journalBytes = 256 << 20
 func (c *common) open(ctx context.Context, err io.Writer) (engine *sandbox.Engine, closeAll func() error, _ error) {
 	config := sandbox.Config{
 		Python: c.python, DefaultBackend: c.backend, WorkspaceBaseDir: c.workspaceBase,
+		Image: c.image, AgentBinary: c.agent, Profile: backends.Profile(c.profile), Network: backends.NetworkMode(c.network),
 		NoForkServer: true, MaxSpares: sandbox.NoSpares, // for one sandbox these would come too late
 	}
 	if os.Getenv("DS_SANDBOX_JOURNAL_BYTES") == "" {

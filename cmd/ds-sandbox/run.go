@@ -64,7 +64,7 @@ Ctrl-C interrupts the code; a second one kills the sandbox.`,
 	flags.StringVar(&o.out, "out", "", "folder to save in what the code shows, and a report of it; made when absent")
 	imagesFlag(flags, &o.images)
 	flags.BoolVar(&o.asJSON, "json", false, "print one JSON event a line instead")
-	o.session.flags(flags)
+	o.session.flags(flags, c)
 	return cmd
 }
 

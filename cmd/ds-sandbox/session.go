@@ -35,20 +35,21 @@ type sessionOptions struct {
 // upload is a file or folder of ours and its place in the workspace.
 type upload struct{ from, to string }
 
-func (o *sessionOptions) flags(flags *pflag.FlagSet) {
-	o.placeFlags(flags)
+func (o *sessionOptions) flags(flags *pflag.FlagSet, c *common) {
+	o.placeFlags(flags, c)
 	flags.StringVarP(&o.kernel, "kernel", "k", "", "a kernel's name or language, see `ds-sandbox kernels` (default python)")
 }
 
 // placeFlags are those of a sandbox without a kernel.
-func (o *sessionOptions) placeFlags(flags *pflag.FlagSet) {
+func (o *sessionOptions) placeFlags(flags *pflag.FlagSet, c *common) {
+	c.containerFlags(flags)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
 	flags.StringVar(&o.workspace, "workspace", "", "work in this folder of yours rather than in a new one; it stays")
 	flags.StringArrayVar(&o.roots, "allow-root", nil, "a folder into which links in the workspace may lead; repeatable")
 	o.limits.flags(flags)
-	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: files or none (default files where it can be had)")
+	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: container, files or none (default the strongest that can be had)")
 }
 
 // check reads the options, before anything is started.
@@ -57,9 +58,9 @@ func (o *sessionOptions) check() error {
 		return err
 	}
 	switch backends.Isolation(o.isolation) {
-	case "", backends.IsolationNone, backends.IsolationFiles:
+	case "", backends.IsolationNone, backends.IsolationFiles, backends.IsolationContainer:
 	default:
-		return usagef("--isolation: %q: use files or none", o.isolation)
+		return usagef("--isolation: %q: use container, files or none", o.isolation)
 	}
 	if o.workspace != "" {
 		if err := wholeFolder("--workspace", &o.workspace); err != nil {
@@ -127,6 +128,9 @@ type session struct {
 // start makes a sandbox with files and a context. The caller closes it.
 func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *session, err error) {
 	ses := new(session)
+	if c.auto() && (o.workspace != "" || len(o.roots) > 0 || o.isolation == string(backends.IsolationFiles) || o.isolation == string(backends.IsolationNone)) {
+		c.backend = "local" // which alone has them
+	}
 	ses.engine, ses.closeAll, err = c.open(ctx, s.err)
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ Exits with the program's code, or 128 and the number of the signal that ended it
 			return shell(cmd.Context(), s, c, o, args)
 		},
 	}
-	o.placeFlags(cmd.Flags())
+	o.placeFlags(cmd.Flags(), c)
 	return cmd
 }
 

@@ -1,0 +1,7 @@
+package docker
+
+// Owner is the id that the backend's containers name.
+func (b *Backend) Owner() string { return b.owner.id }
+
+// Die lets go of the owner's lock, as the end of the program does.
+func (b *Backend) Die() error { return b.owner.file.Close() }

@@ -1,0 +1,72 @@
+package docker
+
+import (
+	"context"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+)
+
+// How old a container of nobody known must be to be swept: somebody may look at it.
+const (
+	keepEnded  = 10 * time.Minute
+	keepUnused = time.Hour // made, never started
+)
+
+// sweep removes containers whose program is dead: those of this user on this machine, by their owner's lock; those of
+// others only when they have ended long since. Agents of dead programs end by themselves.
+func (b *Backend) sweep(ctx context.Context) {
+	list, err := b.engine.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner))})
+	if err != nil {
+		if ctx.Err() == nil {
+			b.config.Logger.Warn("sweep after dead programs", "error", err)
+		}
+		return
+	}
+	for _, c := range list {
+		if ctx.Err() != nil {
+			return
+		}
+		if owner := c.Labels[labelOwner]; b.orphan(c) {
+			b.config.Logger.Info("remove container of a dead program", "container", c.ID[:12], "sandbox", c.Labels[labelID])
+			b.remove(ctx, c.ID)
+			if c.Labels[labelLock] == b.owner.place {
+				b.owner.forget(owner)
+			}
+		}
+	}
+}
+
+func (b *Backend) orphan(c container.Summary) bool {
+	age := time.Since(time.Unix(c.Created, 0))
+	if owner := c.Labels[labelOwner]; owner == "" || owner == b.owner.id || age < 0 {
+		return false
+	}
+	if c.Labels[labelLock] == b.owner.place && b.owner.dead(c.Labels[labelOwner]) {
+		return true
+	}
+	switch c.State {
+	case "exited", "dead":
+		// Ended when, the list does not say: at the earliest when it was made.
+		return age > keepEnded && b.endedSince(c.ID) > keepEnded
+	case "created":
+		return age > keepUnused
+	}
+	return false
+}
+
+// endedSince is how long ago a container ended; 0 when that can't be told.
+func (b *Backend) endedSince(id string) time.Duration {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+	defer cancel()
+	info, err := b.engine.api.ContainerInspect(ctx, id)
+	if err != nil || info.State == nil {
+		return 0
+	}
+	ended, err := time.Parse(time.RFC3339Nano, info.State.FinishedAt)
+	if err != nil || ended.IsZero() {
+		return 0
+	}
+	return time.Since(ended)
+}
