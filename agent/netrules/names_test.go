@@ -54,3 +54,8 @@ func TestRulesFromOutsideAreChecked(t *testing.T) {
 	unordered := Set{Single(netip.MustParseAddr("2.2.2.2")), Single(netip.MustParseAddr("1.1.1.1"))}
 	require.Error(t, (&Rules{Version: Version, Admitted: unordered}).Check())
 }
+
+func TestNameserversOfOtherNamespacesAreUseful(t *testing.T) {
+	conf := "# nameserver 1.1.1.1\nsearch x\nnameserver 127.0.0.53\nnameserver  10.0.0.2\nnameserver fe80::1%eth0\nnameserver 2001:db8::1\nnameserver x\n"
+	require.Equal(t, []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:53"), netip.MustParseAddrPort("[2001:db8::1]:53")}, Nameservers(conf))
+}

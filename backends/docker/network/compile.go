@@ -1,20 +1,11 @@
 package network
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/netrules"
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
-
-// Facts are what the machine of the engine says about itself.
-type Facts struct {
-	// Host is all addresses of that machine. They are refused in any mode, unless Allow names the very address; a range does not.
-	Host []netip.Addr `json:"host"`
-	// Upstreams are the resolvers that containers there are given.
-	Upstreams []netip.AddrPort `json:"upstreams"`
-}
 
 // Compile says which addresses and names are admitted. Of two statements about an address the first in this list counts:
 //
@@ -26,7 +17,7 @@ type Facts struct {
 //  6. The mode decides.
 //
 // An address that a domain of Allow led to is admitted after 3: a domain can be made to point anywhere, so it opens no private address.
-func (p *Policy) Compile(f Facts) netrules.Rules {
+func (p *Policy) Compile(f netrules.Facts) netrules.Rules {
 	rules := netrules.Rules{Version: netrules.Version}
 	if p.Mode == backends.NetworkNone {
 		return rules
