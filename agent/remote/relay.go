@@ -57,6 +57,7 @@ type relay struct {
 	begun   bool
 
 	mu      sync.Mutex // guards what follows
+	runs    bool       // a run is under way, as far as the kernel has told
 	due     uint64     // to be acknowledged
 	unacked int        // messages, and their bytes, since the last acknowledgement
 	bytes   int64
@@ -367,12 +368,33 @@ func (r *relay) deliver(w *agentpb.Whole, handle func(*messaging.Message)) {
 	if r.c.opts.Trace != nil {
 		r.c.opts.Trace("<-", m)
 	}
+	r.follow(m)
 	handle(m)
+}
+
+// follow notes whether a run is under way: what it says is acknowledged when it is over, so that a host program that is started again
+// hears all of it.
+func (r *relay) follow(m *messaging.Message) {
+	if m.Channel != messaging.IOPub || m.Header.MsgType != "status" || m.Parent == nil || m.Parent.MsgType != "execute_request" {
+		return
+	}
+	content, err := m.Decode()
+	status, ok := content.(*messaging.Status)
+	if err != nil || !ok {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.runs = status.ExecutionState == messaging.StateBusy
 }
 
 // acknowledge notes that a message was handed over, and tells the agent by and by.
 func (r *relay) acknowledge(number uint64, size int64) {
 	r.mu.Lock()
+	if r.runs {
+		r.mu.Unlock()
+		return
+	}
 	r.due = number
 	r.unacked++
 	r.bytes += size

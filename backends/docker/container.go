@@ -21,7 +21,9 @@ const (
 	// spareProcesses are the threads of what is not the code's: the agent, its bridges, the supervisor and the keeper.
 	spareProcesses = 96
 	// spareMemory is what these use, bytes.
-	spareMemory  = 64 << 20
+	spareMemory = 64 << 20
+	// relayBudget is what the agent keeps of each kernel's messages, bytes; it counts as memory of the container.
+	relayBudget  = 32 << 20
 	sharedMemory = 1 << 30
 	agentFiles   = 65536
 	// spareDisk is what the storage lets an instance have beyond its limit, bytes: the agent notices first, and says so.

@@ -82,7 +82,10 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	if err := in.guard(ctx, spec.Container.Network); err != nil {
 		return orCause(ctx, err)
 	}
-	return in.configure(ctx, spec)
+	if err := in.configure(ctx, spec); err != nil {
+		return err
+	}
+	return in.sign(ctx, b.owner.id)
 }
 
 // configure opens the connection to the agent and tells it whose it is.
@@ -90,7 +93,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) (err erro
 	b := in.backend
 	booting, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
-	client, err := remote.Open(booting, in.dial, &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace})
+	client, err := remote.Open(booting, in.dial, b.remoteOptions())
 	if err != nil {
 		return in.explain(booting, err)
 	}
@@ -98,6 +101,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) (err erro
 	limits.CPUs = 0 // the engine's alone
 	err = client.Configure(booting, remote.Setup{
 		ID: spec.ID, Env: spec.Env, Limits: limits, NoForkServer: b.config.NoForkServer, Preload: b.config.Preload, Silence: b.config.Silence,
+		RelayBudget: relayBudget,
 	})
 	if err != nil {
 		return errors.Join(in.explain(booting, err), client.Close())
@@ -112,6 +116,10 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) (err erro
 		return errors.Join(in.wrong.err, client.Close())
 	}
 	return nil
+}
+
+func (b *Backend) remoteOptions() *remote.Options {
+	return &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace}
 }
 
 // refuse says what a container can't have.

@@ -14,8 +14,8 @@ const (
 	keepUnused = time.Hour // made, never started
 )
 
-// sweep removes containers whose program is dead: those of this user on this machine, by their owner's lock; those of
-// others only when they have ended long since. Agents of dead programs end by themselves.
+// sweep removes containers that have ended and whose program is dead: those of this user on this machine, by their owner's lock, at
+// once; those of others only when they have ended long since. One that runs may be taken over; its agent ends by itself.
 func (b *Backend) sweep(ctx context.Context) {
 	list, err := b.engine.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner))})
 	if err != nil {
@@ -44,7 +44,7 @@ func (b *Backend) orphan(c container.Summary) bool {
 		return false
 	}
 	if c.Labels[labelLock] == b.owner.place && b.owner.dead(c.Labels[labelOwner]) {
-		return true
+		return c.State != "running" // a paused agent would never end
 	}
 	switch c.State {
 	case "exited", "dead":
