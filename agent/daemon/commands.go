@@ -36,7 +36,9 @@ type command struct {
 	stderr *output // nil on a terminal
 }
 
-func newCommands(in *agent.Instance) *commands { return &commands{in: in, known: make(map[uint64]*command)} }
+func newCommands(in *agent.Instance) *commands {
+	return &commands{in: in, known: make(map[uint64]*command)}
+}
 
 // start starts a program.
 func (cs *commands) start(ctx context.Context, r *agentpb.StartRequest) (*command, error) {
