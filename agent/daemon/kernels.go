@@ -288,7 +288,7 @@ func (s *kernelService) Diagnose(
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&agentpb.DiagnoseResponse{Text: k.Relayed.Diagnose(ctx)}), nil
+	return connect.NewResponse(&agentpb.DiagnoseResponse{Text: k.Diagnose(ctx)}), nil
 }
 
 func (s *kernelService) StartMeter(

@@ -17,7 +17,7 @@ import (
 // by it: it is root by its real id alone, so that it can't do this itself for a child.
 func asUser(_ context.Context, args []string) error {
 	if len(args) < 4 || args[2] != "--" {
-		return errors.New("usage: ds-sandbox-agent as-user UID GID -- PROGRAM ...")
+		return errors.New("usage: ds-sandbox-agent as-user UID GID -- PROGRAM ARGUMENTS")
 	}
 	uid, err := strconv.ParseUint(args[0], 10, 31)
 	if err != nil {
