@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,7 +45,7 @@ func (a *account) spent(c *census) (total time.Duration, lost bool) {
 	return c.cpu + a.lost, a.lost > before
 }
 
-// payer is the last one above a process, or the process itself, that is there still; the root, who is given the orphans, if
+// payer is the last one above a process, or the process itself, that is there still; a root, who is given the orphans, if
 // there is none.
 func (a *account) payer(c *census, pid int) int {
 	for range maxAncestors {
@@ -57,7 +58,7 @@ func (a *account) payer(c *census, pid int) int {
 		}
 		pid = was.parent
 	}
-	return c.root
+	return c.roots[0]
 }
 
 // settle takes off what is owed by how much those who owe it have grown. What is late then is lost.
@@ -69,8 +70,11 @@ func (a *account) settle(c *census, late, owed map[int]time.Duration) {
 		}
 		return now.reaped - was.reaped
 	}
-	// The root's, too, takes off what others owe: their children may have been orphans when they ended.
-	spare := growth(c.root)
+	// The roots', too, takes off what others owe: their children may have been orphans when they ended.
+	spare := time.Duration(0)
+	for _, root := range c.roots {
+		spare += growth(root)
+	}
 	pay := func(amount, from time.Duration) (due, left time.Duration) {
 		paid := min(amount, from)
 		return amount - paid, from - paid
@@ -84,7 +88,7 @@ func (a *account) settle(c *census, late, owed map[int]time.Duration) {
 	}
 	for pid := range payers {
 		grown := time.Duration(0)
-		if pid != c.root {
+		if !slices.Contains(c.roots, pid) {
 			grown = growth(pid)
 		}
 		var first, second time.Duration

@@ -52,7 +52,7 @@ func TestTimeOfThoseWhoVanishIsCarriedForwardOnce(t *testing.T) {
 		var total time.Duration
 		steps = append(steps, steps[len(steps)-1], steps[len(steps)-1])
 		for _, stats := range steps {
-			c := census{root: fakeRoot, stats: stats}
+			c := census{roots: []int{fakeRoot}, stats: stats}
 			for _, p := range stats {
 				c.cpu += p.cpu
 			}

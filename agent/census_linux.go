@@ -21,8 +21,8 @@ type census struct {
 	largest   member // by memory
 	members   []int
 	partial   bool // there are more than are counted
-	root      int
-	stats     map[int]procStat // of root and all below it, those that have ended and were not reaped among them
+	roots     []int
+	stats     map[int]procStat // of the roots and all below it, those that have ended and were not reaped among them
 }
 
 // member is one process, so that its id is not taken for that of another.
@@ -38,14 +38,17 @@ const maxCensus = 1 << 16
 // census counts what is below the keeper, and its instance's guests elsewhere. A control group knows its processes.
 func (b *limiter) census(k *keeper) census {
 	if b.group == nil {
-		return takeCensus(k.pid, k.owner.guestIDs(), k.others(k.owner))
+		return takeCensus(k.roots(), k.owner.guestIDs(), k.others(k.owner))
 	}
-	c := census{root: k.pid, stats: make(map[int]procStat)}
-	if s, ok := readStat(k.pid); ok {
-		c.cpu, c.stats[k.pid] = s.cpu, s
+	c := census{roots: k.roots(), stats: make(map[int]procStat)}
+	for _, root := range c.roots {
+		if s, ok := readStat(root); ok {
+			c.cpu += s.cpu
+			c.stats[root] = s
+		}
 	}
 	for _, pid := range b.group.pids() {
-		if s, ok := readStat(pid); ok && pid != k.pid {
+		if s, ok := readStat(pid); ok && !slices.Contains(c.roots, pid) {
 			c.cpu += s.cpu
 			c.stats[pid] = s
 			if !s.ended {
@@ -56,16 +59,16 @@ func (b *limiter) census(k *keeper) census {
 	return c
 }
 
-// takeCensus counts what is below a process, which itself only lends the time of children it reaped; and guests with what is
+// takeCensus counts what is below some processes, which themselves only lend the time of children they reaped; and guests with what is
 // below them. What is below a spared process is left out.
-func takeCensus(root int, guests, spared []int) census {
-	c := census{root: root, stats: make(map[int]procStat)}
-	seen, buf := map[int]bool{root: true}, make([]byte, 8<<10)
-	for _, pid := range slices.Concat(guests, spared) {
+func takeCensus(roots, guests, spared []int) census {
+	c := census{roots: roots, stats: make(map[int]procStat)}
+	seen, buf := make(map[int]bool), make([]byte, 8<<10)
+	for _, pid := range slices.Concat(roots, guests, spared) {
 		seen[pid] = true
 	}
 	visits := 0
-	for todo := append([]int{root}, guests...); len(todo) > 0; {
+	for todo := slices.Concat(roots, guests); len(todo) > 0; {
 		pid := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		s, ok := readStat(pid)
@@ -74,7 +77,7 @@ func takeCensus(root int, guests, spared []int) census {
 		}
 		c.cpu += s.cpu
 		c.stats[pid] = s
-		if pid != root && !s.ended {
+		if !slices.Contains(roots, pid) && !s.ended {
 			c.add(pid, s)
 		}
 		eachTask(pid, max(1, s.threads), buf, func(task string) bool {

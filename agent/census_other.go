@@ -12,7 +12,7 @@ type census struct {
 	largest            member
 	members            []int
 	partial            bool
-	root               int
+	roots              []int
 }
 
 type member struct {

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,7 +16,13 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(leavingVariable) != "" {
+		fmt.Fprintln(os.Stderr, leave())
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testTimeout bounds each test's work with a kernel; nothing here comes near it.
 const testTimeout = 3 * time.Minute
