@@ -23,7 +23,6 @@ const (
 	// spareMemory is what these use, bytes.
 	spareMemory  = 64 << 20
 	sharedMemory = 1 << 30
-	agentFiles   = 65536
 	// spareDisk is what the storage lets an instance have beyond its limit, bytes: the agent notices first, and says so.
 	spareDisk = 64 << 20
 )
@@ -52,7 +51,7 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 		},
 		by: make(map[backends.LimitName]backends.Enforcer),
 	}
-	s.host.Ulimits = []*container.Ulimit{{Name: "nofile", Soft: agentFiles, Hard: agentFiles}, {Name: "core", Soft: 0, Hard: 0}}
+	s.host.Ulimits = []*container.Ulimit{{Name: "core"}}
 	if err := errors.Join(s.protect(c.Profile), s.network(c.Network)); err != nil {
 		return nil, err
 	}
