@@ -27,6 +27,9 @@ const (
 	spareDisk = 64 << 20
 )
 
+// hostname is every container's. Without a network nobody else knows it, so its file of hosts does.
+const hostname = "sandbox"
+
 // settings are what a container is made with.
 type settings struct {
 	config *container.Config
@@ -39,13 +42,13 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 	c := spec.Container
 	s := &settings{
 		config: &container.Config{
-			Image: img.ID, User: "0:0", WorkingDir: "/", Hostname: "sandbox",
+			Image: img.ID, User: "0:0", WorkingDir: "/", Hostname: hostname,
 			Entrypoint: []string{agentPath, "serve"}, Cmd: []string{},
 			Labels:      b.labels(spec.ID),
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, // the image's would run as root
 		},
 		host: &container.HostConfig{
-			IpcMode: "private", ShmSize: sharedMemory, Runtime: c.Runtime,
+			IpcMode: "private", ExtraHosts: []string{hostname + ":127.0.0.1"}, ShmSize: sharedMemory, Runtime: c.Runtime,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1m", "max-file": "1"}},
 		},
