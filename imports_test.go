@@ -18,6 +18,10 @@ var allowed = map[string]string{
 	"backends":             "messaging",
 	"agent":                "messaging messaging/zmtp backends agent/archive",
 	"agent/archive":        "backends",
+	"agent/agentpb":        "messaging backends",
+	"agent/daemon":         "messaging messaging/zmtp backends agent agent/agentpb",
+	"agent/remote":         "messaging messaging/zmtp backends agent/agentpb",
+	"cmd/ds-sandbox-agent": "agent/agentpb agent/daemon",
 	"backends/local":       "messaging backends agent backends/local/pyenv",
 	"backends/local/pyenv": "agent images",
 

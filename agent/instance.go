@@ -293,7 +293,7 @@ func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {
 		return nil
 	}
 	// A start that was sent meanwhile is dealt with by the keeper's own end.
-	if certain := k.close(exitPatience); err == nil && certain {
+	if certain := k.closeBoth(exitPatience); err == nil && certain {
 		return nil
 	}
 	// The code may have stopped or killed its keeper. What carries our mark is ended here.

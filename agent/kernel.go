@@ -106,6 +106,9 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	defer func() { _ = write.Close() }()
 	k.output = output
 	k.start = backends.StartCold
+	if twin := in.twinOf(ctx, keeper); twin != nil && in.forkable(twin, argv, env) {
+		keeper = twin
+	}
 	fork := in.forkable(keeper, argv, env)
 	if fork {
 		k.start = backends.StartFork

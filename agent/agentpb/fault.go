@@ -173,7 +173,7 @@ func (f *fault) Error() string { return f.text }
 
 func (f *fault) Is(target error) bool {
 	for _, is := range f.is {
-		if is == target { //nolint:errorlint // Is compares
+		if is == target {
 			return true
 		}
 	}

@@ -36,7 +36,9 @@ type command struct {
 	stderr *output // nil on a terminal
 }
 
-func newCommands(in *agent.Instance) *commands { return &commands{in: in, known: make(map[uint64]*command)} }
+func newCommands(in *agent.Instance) *commands {
+	return &commands{in: in, known: make(map[uint64]*command)}
+}
 
 // start starts a program.
 func (cs *commands) start(ctx context.Context, r *agentpb.StartRequest) (*command, error) {
@@ -200,7 +202,7 @@ func (s *processService) List(
 		if n := len(fmt.Sprint(config.GetArgs())) + len(config.GetCmd()); n > 4096 || size+n > agentpb.MaxMessage/2 {
 			config = &agentpb.ProcessConfig{Cmd: "(too long to be told)"}
 		} else {
-			config = &agentpb.ProcessConfig{Cmd: config.GetCmd(), Args: config.GetArgs(), Cwd: config.Cwd} //nolint:govet // a message is copied by field
+			config = &agentpb.ProcessConfig{Cmd: config.GetCmd(), Args: config.GetArgs(), Cwd: config.Cwd}
 			size += n
 		}
 		info := &agentpb.ProcessInfo{

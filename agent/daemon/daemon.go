@@ -95,7 +95,7 @@ func New(opts Options) *Daemon {
 	opts.complete()
 	d := &Daemon{
 		opts: opts, boot: rand.Text(), calls: newCalls(), found: make(chan struct{}), conns: make(map[net.Conn]bool),
-		silence: newSilence(opts.Silence), ooms: watchOOM(),
+		silence: newSilence(opts.Silence), ooms: watchOOM(cgroupRoot),
 	}
 	d.life, d.stop = context.WithCancel(context.Background())
 	d.http2 = &http2.Server{

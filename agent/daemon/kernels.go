@@ -57,7 +57,7 @@ type kernel struct {
 	received uint64     // the last of its messages that was passed on
 	turn     uint64     // counts relays
 	over     context.CancelCauseFunc
-	acked    chan struct{} // see listen; tells that received has changed
+	acked    chan struct{} // see attend; tells that received has changed
 }
 
 func newKernels(life context.Context, in *agent.Instance, budget int64) *kernels {
@@ -288,7 +288,7 @@ func (s *kernelService) Diagnose(
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&agentpb.DiagnoseResponse{Text: k.Relayed.Diagnose(ctx)}), nil
+	return connect.NewResponse(&agentpb.DiagnoseResponse{Text: k.Diagnose(ctx)}), nil
 }
 
 func (s *kernelService) StartMeter(

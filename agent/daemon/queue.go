@@ -70,26 +70,26 @@ func (q *queue) push(channel messaging.Channel, frames [][]byte) {
 	q.list = append(q.list, entry{number: q.next, count: 1, channel: channel, frames: frames, size: size})
 	q.next++
 	q.bytes += size
-	signal(&q.news)
+	rouse(&q.news)
 }
 
 // wait waits for a signal without the lock.
 func (q *queue) wait(c *chan struct{}) {
-	waiting := listen(c)
+	waiting := attend(c)
 	q.mu.Unlock()
 	<-waiting
 	q.mu.Lock()
 }
 
-// listen returns a channel that signal closes; signal wakes all who listen. Both under the lock.
-func listen(c *chan struct{}) <-chan struct{} {
+// attend returns a channel that rouse closes; rouse wakes all who attend. Both under the lock.
+func attend(c *chan struct{}) <-chan struct{} {
 	if *c == nil {
 		*c = make(chan struct{})
 	}
 	return *c
 }
 
-func signal(c *chan struct{}) {
+func rouse(c *chan struct{}) {
 	if *c != nil {
 		close(*c)
 		*c = nil
@@ -160,7 +160,7 @@ func (q *queue) ack(number uint64) {
 	if q.list = q.list[n:]; len(q.list) == 0 {
 		q.list = nil
 	}
-	signal(&q.room)
+	rouse(&q.room)
 }
 
 // first is the number of what the host is told first that asks from this number on.
@@ -203,7 +203,7 @@ func (q *queue) batch(from uint64, size int64) (batch []entry, more <-chan struc
 	if len(batch) > 0 || q.closed {
 		return batch, nil, len(batch) == 0
 	}
-	return nil, listen(&q.news), false
+	return nil, attend(&q.news), false
 }
 
 // close says that nothing more is to come. What is there stays.
@@ -211,8 +211,8 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	signal(&q.news)
-	signal(&q.room)
+	rouse(&q.news)
+	rouse(&q.room)
 }
 
 // forget drops everything, for good.

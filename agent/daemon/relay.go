@@ -108,7 +108,7 @@ func (k *kernel) accept(ctx context.Context, turn uint64, w *agentpb.Whole) erro
 	defer k.mu.Unlock()
 	if k.turn == turn {
 		k.received = w.Number
-		signal(&k.acked)
+		rouse(&k.acked)
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func (r *relay) send(ctx context.Context) error {
 func (r *relay) received() (uint64, <-chan struct{}) {
 	r.k.mu.Lock()
 	defer r.k.mu.Unlock()
-	return r.k.received, listen(&r.k.acked)
+	return r.k.received, attend(&r.k.acked)
 }
 
 // tell sends messages.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -37,20 +36,4 @@ func (s *silence) tick() bool {
 	defer s.mu.Unlock()
 	s.since += silenceTick
 	return s.since >= s.limit
-}
-
-// wait waits until it was silent for too long, or ctx ends.
-func (s *silence) wait(ctx context.Context) {
-	ticker := time.NewTicker(silenceTick) // which skips what it was too late for
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if s.tick() {
-				return
-			}
-		}
-	}
 }
