@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -90,6 +91,7 @@ func (c *calls) once(
 		own, stop := context.WithTimeout(own, callPatience)
 		defer stop()
 		one.answer, one.err = do(context.WithValue(own, callKey{}, one))
+		one.share()
 		close(one.done)
 		c.end(name)
 	}
@@ -98,6 +100,16 @@ func (c *calls) once(
 		return one.answer, one.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	}
+}
+
+// share makes what Connect makes in an answer when it is first asked for: several requests may get the same answer at once.
+func (one *call) share() {
+	if one.err == nil {
+		one.answer.Header()
+		one.answer.Trailer()
+	} else if told := new(connect.Error); errors.As(one.err, &told) {
+		told.Meta()
 	}
 }
 

@@ -51,6 +51,8 @@ type far struct {
 	mu    sync.Mutex
 	conns []net.Conn // hosts' ends
 	down  error      // why it can't be reached
+	other *far       // is reached instead
+	wrap  func(net.Conn) net.Conn
 }
 
 // newFar starts a daemon in a folder of its own.
@@ -81,15 +83,21 @@ func openFar(python string) (*far, error) {
 	return &far{Daemon: d, dir: dir, runtime: runtime}, nil
 }
 
-func (f *far) dial(context.Context) (net.Conn, error) {
+func (f *far) dial(ctx context.Context) (net.Conn, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil {
 		return nil, f.down
 	}
+	if f.other != nil {
+		return f.other.dial(ctx)
+	}
 	host, agent, err := socketPair()
 	if err != nil {
 		return nil, err
+	}
+	if f.wrap != nil {
+		host = f.wrap(host)
 	}
 	f.conns = append(f.conns, host)
 	f.serving.Go(func() { _ = f.ServeConn(agent) })
@@ -110,6 +118,17 @@ func (f *far) setDown(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down = err
+}
+
+func (f *far) setOther(other *far) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.other = other
+}
+
+func (f *far) exists(name string) bool {
+	_, err := os.Lstat(filepath.Join(f.dir, name))
+	return err == nil
 }
 
 func (f *far) end() error {

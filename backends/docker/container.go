@@ -25,10 +25,12 @@ const (
 	// relayBudget is what the agent keeps of each kernel's messages, bytes; it counts as memory of the container.
 	relayBudget  = 32 << 20
 	sharedMemory = 1 << 30
-	agentFiles   = 65536
 	// spareDisk is what the storage lets an instance have beyond its limit, bytes: the agent notices first, and says so.
 	spareDisk = 64 << 20
 )
+
+// hostname is every container's. Without a network nobody else knows it, so its file of hosts does.
+const hostname = "sandbox"
 
 // settings are what a container is made with.
 type settings struct {
@@ -42,19 +44,19 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 	c := spec.Container
 	s := &settings{
 		config: &container.Config{
-			Image: img.ID, User: "0:0", WorkingDir: "/", Hostname: "sandbox",
+			Image: img.ID, User: "0:0", WorkingDir: "/", Hostname: hostname,
 			Entrypoint: []string{agentPath, "serve"}, Cmd: []string{},
 			Labels:      b.labels(spec.ID),
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, // the image's would run as root
 		},
 		host: &container.HostConfig{
-			IpcMode: "private", ShmSize: sharedMemory, Runtime: c.Runtime,
+			IpcMode: "private", ExtraHosts: []string{hostname + ":127.0.0.1"}, ShmSize: sharedMemory, Runtime: c.Runtime,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1m", "max-file": "1"}},
 		},
 		by: make(map[backends.LimitName]backends.Enforcer),
 	}
-	s.host.Ulimits = []*container.Ulimit{{Name: "nofile", Soft: agentFiles, Hard: agentFiles}, {Name: "core", Soft: 0, Hard: 0}}
+	s.host.Ulimits = []*container.Ulimit{{Name: "core"}}
 	if err := errors.Join(s.protect(c.Profile), s.network(c.Network)); err != nil {
 		return nil, err
 	}

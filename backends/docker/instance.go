@@ -32,6 +32,7 @@ type instance struct {
 
 	mu        sync.Mutex     // guards what follows
 	container string         // its id at the engine; empty until it is made
+	snapping  bool           // a snapshot of ours has paused it for a moment
 	frozen    bool           // somebody else has paused it
 	wrong     *end           // set once, when it has ended
 	closing   sync.WaitGroup // of the connection, once it has ended
@@ -42,6 +43,9 @@ const (
 	startTime = time.Minute
 	// bootTime is how long an agent may take until it answers.
 	bootTime = 30 * time.Second
+	// patience is how long calls wait for an agent that does not answer while its container runs: the engine may be starting anew, or
+	// a snapshot being made.
+	patience = time.Minute
 )
 
 // make makes the container, starts it and sets its agent up. What it made before an error is removed again.
@@ -119,7 +123,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) (err erro
 }
 
 func (b *Backend) remoteOptions() *remote.Options {
-	return &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace}
+	return &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace, Patience: patience}
 }
 
 // refuse says what a container can't have.
@@ -206,7 +210,7 @@ func (in *instance) look(ctx context.Context) {
 func (in *instance) freeze(paused bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.frozen == paused {
+	if in.frozen == paused || paused && in.snapping {
 		return
 	}
 	in.frozen = paused
@@ -354,11 +358,23 @@ func (in *instance) Snapshot(ctx context.Context) (string, error) {
 	if in.destroyed {
 		return "", backends.ErrDestroyed
 	}
+	if err := in.state(); err != nil {
+		return "", fmt.Errorf("docker: snapshot %s: %w", in.id, err)
+	}
+	in.setSnapping(true) // calls wait for the moment, see patience
 	id, err := in.backend.snapshot(ctx, in)
+	in.setSnapping(false)
+	in.look(context.WithoutCancel(ctx))
 	if err != nil {
 		return "", fmt.Errorf("docker: snapshot %s: %w", in.id, in.explain(ctx, err))
 	}
 	return id, nil
+}
+
+func (in *instance) setSnapping(on bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.snapping = on
 }
 
 // Destroy ends and removes the container; ctx does not cut it short. After an error it may be called again.

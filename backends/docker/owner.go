@@ -115,7 +115,11 @@ func (o *owner) forget(id string) {
 }
 
 func (o *owner) close() error {
-	return errors.Join(o.root.Remove(o.id), o.file.Close(), o.root.Close())
+	err := o.root.Remove(o.id)
+	if errors.Is(err, fs.ErrNotExist) { // whoever cleans the folder of temporary files
+		err = nil
+	}
+	return errors.Join(err, o.file.Close(), o.root.Close())
 }
 
 func flock(f *os.File) error {
