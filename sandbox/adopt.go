@@ -194,7 +194,7 @@ func (c *Context) resume(ctx context.Context, opts *RunOptions) (*Run, error) {
 	}
 	run := &Run{
 		ctx: ctx, context: c, opts: o, execution: found.run, fold: newFold(o.MaxOutput, &c.libraries), ladder: newLadder(c, o.Timeout),
-		record: found.started(c.journal),
+		record: found.started(c.journal), calm: c.sandbox.engine.spares.run(),
 	}
 	run.ladder.start()
 	run.ladder.watch(run.execution)
@@ -212,7 +212,7 @@ func (s *Sandbox) Detach(ctx context.Context) error {
 	}
 	s.remember()
 	if !s.abandon(ErrDetached) {
-		return fmt.Errorf("sandbox: detach: %w", ErrKilled)
+		return fmt.Errorf("sandbox: detach: %w", context.Cause(s.life))
 	}
 	if err := survivor.Release(ctx); err != nil {
 		return fmt.Errorf("sandbox: detach: %w", err)
