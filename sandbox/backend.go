@@ -19,7 +19,8 @@ func openBackend(ctx context.Context, config *Config) (backends.Backend, Choice,
 	case "docker":
 		return nil, Choice{}, fmt.Errorf("backend docker: %w: this version has none; use local or auto", backends.ErrUnsupported)
 	default:
-		return nil, Choice{}, fmt.Errorf("backend %q is not known: use auto, local or docker", config.DefaultBackend)
+		_, err := readBackend(config.DefaultBackend)
+		return nil, Choice{}, &ConfigError{err}
 	}
 	python, err := pyenv.Find(ctx, pyenv.Options{Python: config.Python})
 	if err != nil {

@@ -47,11 +47,12 @@ type Choice struct {
 	IsolationDetail string             `json:"isolation_detail"`
 }
 
-// Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do.
+// Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do, or are a
+// *ConfigError.
 func Open(ctx context.Context, config Config) (*Engine, error) {
 	config, settings, err := config.complete()
 	if err != nil {
-		return nil, fmt.Errorf("sandbox: open: %w", err)
+		return nil, fmt.Errorf("sandbox: open: %w", &ConfigError{err})
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -220,6 +221,19 @@ func (e *Engine) KernelSpecs(ctx context.Context) ([]messaging.KernelSpec, error
 		return nil, fmt.Errorf("sandbox: list kernels: %w", err)
 	}
 	return specs, nil
+}
+
+// SkippedKernelSpecs lists the kernelspecs that were found and can't be read, so that no context can be created for them.
+func (e *Engine) SkippedKernelSpecs(ctx context.Context) ([]backends.SkippedSpec, error) {
+	skipper, ok := e.backend.(backends.SpecSkipper)
+	if !ok {
+		return nil, nil
+	}
+	skipped, err := skipper.SkippedSpecs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: list kernels: %w", err)
+	}
+	return skipped, nil
 }
 
 // kernelFor is the kernelspec of a language: the one named so, or else the first that runs it.

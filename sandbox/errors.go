@@ -23,8 +23,16 @@ var (
 	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
 	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +
 		"run it after the first call has returned, or on another context")
-	ErrTooLarge = errors.New("file is too large to read at once: use Open")
+	ErrTooLarge    = errors.New("file is too large to read at once: use Open")
+	ErrInvalidCode = errors.New("code can't be run as it is")
 )
+
+// ConfigError says what is wrong with a Config, or with a variable that stands for a part of one.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // TimeoutStep is a step of the ladder that ends a run whose time is over.
 type TimeoutStep string
