@@ -43,6 +43,7 @@ const (
 	StepAgain     TimeoutStep = "second interrupt" // 1 s later
 	StepRestart   TimeoutStep = "restart"          // another 1 s later: the kernel did not answer
 	StepRollback  TimeoutStep = "rollback"         // instead of a restart, where RunOptions.Undoable was set
+	StepNone      TimeoutStep = "itself"           // the code ended as if nothing had been; it has all its results
 )
 
 // TimeoutError says that a run's time was over and what ended it. It is ErrTimeout.

@@ -331,6 +331,9 @@ func (r *Run) finish(err error) {
 	timedOut := r.ladder.stop() // waits for a restart under way
 	usage := Usage{Wall: r.ladder.elapsed(), Usage: r.stopMeter(context.Background())}
 	reply, _ := r.execution.Wait(context.Background())
+	if timedOut != nil && !timedOut.VariablesLost && timedOut.Step != StepRollback && reply != nil && reply.Status.OK() {
+		timedOut.Step = StepNone
+	}
 	if reply != nil {
 		r.pending = r.fold.reply(reply)
 	}
