@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"path"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -47,13 +46,14 @@ func (f *files) info(dir *os.Root, name, full string) (backends.FileInfo, error)
 		return backends.FileInfo{}, err
 	}
 	out := backends.FileInfo{
-		Name: strings.ToValidUTF8(path.Base(full), "\uFFFD"), Path: strings.ToValidUTF8(full, "\uFFFD"),
+		Name: shown(path.Base(full)), Path: shown(full),
 		Type: typeOf(info.Mode()), Size: info.Size(), Mode: info.Mode().Perm(), ModTime: info.ModTime(),
 	}
 	f.owners.describe(&out, info)
 	switch out.Type {
 	case backends.TypeLink:
-		out.Target, _ = dir.Readlink(name) // it may be gone by now
+		target, _ := dir.Readlink(name) // it may be gone by now
+		out.Target = shown(target)
 	case backends.TypeFile, backends.TypeDir:
 		out.Metadata = metadataOf(dir, name)
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,8 +26,14 @@ var specName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 // KernelSpecs lists the kernels of this machine, by name. Of several with one name the first found counts, see
 // specFolders.
 func (a *Agent) KernelSpecs() []messaging.KernelSpec {
-	specs, _ := a.findSpecs()
+	specs, _, _ := a.findSpecs()
 	return specs
+}
+
+// SkippedSpecs lists the kernelspecs that can't be read.
+func (a *Agent) SkippedSpecs() []backends.SkippedSpec {
+	_, _, skipped := a.findSpecs()
+	return skipped
 }
 
 // FindSpec finds a kernel by name, whatever its case. "python" is python3. Error: *backends.SpecNotFoundError.
@@ -35,7 +42,7 @@ func (a *Agent) FindSpec(name string) (*messaging.KernelSpec, error) {
 	if want == "" || want == "python" {
 		want = nativeKernel
 	}
-	specs, searched := a.findSpecs()
+	specs, searched, skipped := a.findSpecs()
 	var found []string
 	for _, spec := range specs {
 		if spec.Name == want {
@@ -43,11 +50,11 @@ func (a *Agent) FindSpec(name string) (*messaging.KernelSpec, error) {
 		}
 		found = append(found, spec.Name)
 	}
-	return nil, &backends.SpecNotFoundError{Name: name, Found: found, Searched: searched}
+	return nil, &backends.SpecNotFoundError{Name: name, Found: found, Searched: searched, Skipped: skipped}
 }
 
-// findSpecs reads all kernelspecs and tells which folders were searched.
-func (a *Agent) findSpecs() (specs []messaging.KernelSpec, searched []string) {
+// findSpecs reads all kernelspecs and tells which folders were searched, and what was found there that can't be read.
+func (a *Agent) findSpecs() (specs []messaging.KernelSpec, searched []string, skipped []backends.SkippedSpec) {
 	known := make(map[string]bool)
 	for _, folder := range a.specFolders() {
 		searched = append(searched, folder)
@@ -62,7 +69,8 @@ func (a *Agent) findSpecs() (specs []messaging.KernelSpec, searched []string) {
 			}
 			spec, err := readSpec(filepath.Join(folder, entry.Name()))
 			if err != nil {
-				if !os.IsNotExist(err) {
+				if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+					skipped = append(skipped, backends.SkippedSpec{Path: filepath.Join(folder, entry.Name(), "kernel.json"), Reason: reason(err)})
 					a.config.Logger.Warn("skip kernelspec", "folder", filepath.Join(folder, entry.Name()), "error", err)
 				}
 				continue
@@ -79,7 +87,16 @@ func (a *Agent) findSpecs() (specs []messaging.KernelSpec, searched []string) {
 		})
 	}
 	slices.SortFunc(specs, func(x, y messaging.KernelSpec) int { return strings.Compare(x.Name, y.Name) })
-	return specs, searched
+	return specs, searched, skipped
+}
+
+// reason is an error without the path that it is said of.
+func reason(err error) string {
+	var ofPath *fs.PathError
+	if errors.As(err, &ofPath) {
+		err = ofPath.Err
+	}
+	return strings.TrimPrefix(err.Error(), "messaging: ")
 }
 
 func readSpec(folder string) (*messaging.KernelSpec, error) {

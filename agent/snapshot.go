@@ -104,7 +104,7 @@ func (w *walk) folder(fd int, prefix string, depth int) {
 func (s snapshot) changes(after snapshot, begin time.Time) []backends.FileChange {
 	var out []backends.FileChange
 	add := func(name string, op backends.ChangeKind, size int64) {
-		out = append(out, backends.FileChange{Path: strings.ToValidUTF8(name, "\uFFFD"), Op: op, Size: size})
+		out = append(out, backends.FileChange{Path: shown(name), Op: op, Size: size})
 	}
 	for name, now := range after.entries {
 		was, ok := s.entries[name]

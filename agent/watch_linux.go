@@ -89,7 +89,7 @@ func (w *watch) Next(ctx context.Context) (backends.FileEvent, error) {
 			}
 		}
 	}
-	event.Name = strings.ToValidUTF8(event.Name, "\uFFFD")
+	event.Name = shown(event.Name)
 	return event, nil
 }
 

@@ -429,7 +429,7 @@ func TestWatchOfOddNames(t *testing.T) {
 	w := newWatched(t, &backends.WatchOptions{Recursive: true, Entry: true})
 	w.mkdir("bad\xff\xfe")
 	w.put("bad\xff\xfe/new\nline", "x")
-	for _, want := range []string{"create bad\uFFFD", "create bad\uFFFD/new\nline", "write bad\uFFFD/new\nline"} {
+	for _, want := range []string{"create bad\uFFFDff\uFFFDfe", "create bad\uFFFDff\uFFFDfe/new\nline", "write bad\uFFFDff\uFFFDfe/new\nline"} {
 		event, err := w.watch.Next(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, want, fmt.Sprintf("%s %s", event.Op, event.Name))

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -29,6 +30,20 @@ type SpecNotFoundError struct {
 	Name     string
 	Found    []string
 	Searched []string
+	Skipped  []SkippedSpec // maybe it is one of these
+}
+
+// SkippedSpec is a kernelspec that can't be read.
+type SkippedSpec struct {
+	Path   string `json:"path"` // of its kernel.json
+	Reason string `json:"reason"`
+}
+
+func (s SkippedSpec) String() string { return "skipped: " + s.Path + ": " + s.Reason }
+
+// SpecSkipper is an optional power of a Backend: it tells which kernelspecs it found and can't read.
+type SpecSkipper interface {
+	SkippedSpecs(ctx context.Context) ([]SkippedSpec, error)
 }
 
 func (e *SpecNotFoundError) Error() string {
@@ -36,8 +51,12 @@ func (e *SpecNotFoundError) Error() string {
 	if len(e.Found) > 0 {
 		found = strings.Join(e.Found, ", ")
 	}
-	return fmt.Sprintf("kernel %q not found; installed kernels: %s; searched: %s",
+	msg := fmt.Sprintf("kernel %q not found; installed kernels: %s; searched: %s",
 		e.Name, found, strings.Join(e.Searched, ", "))
+	for _, s := range e.Skipped {
+		msg += "; " + s.String()
+	}
+	return msg
 }
 
 // Is makes errors.Is(err, ErrNotFound) true.

@@ -9,7 +9,8 @@ import (
 
 // FileSystem is the workspace of an instance. Names are relative to it; a leading "/", the workspace's own path or
 // "/home/user/" mean the workspace too. Nothing outside the workspace is ever reached: neither by "..",
-// nor by links, nor by what is swapped while a call runs. Errors wrap fs.ErrNotExist, fs.ErrExist,
+// nor by links, nor by what is swapped while a call runs. In a name that is no UTF-8 each byte that is out of place is told as
+// U+FFFD and its two hexadecimal digits, and may be named so. Errors wrap fs.ErrNotExist, fs.ErrExist,
 // fs.ErrPermission, ErrInvalidName, ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace (with a
 // *LimitError when it is that of Limits.Disk).
 type FileSystem interface {
@@ -61,7 +62,7 @@ type WriteOptions struct {
 // FileInfo describes one entry of a workspace.
 type FileInfo struct {
 	Name       string            `json:"name"` // last element
-	Path       string            `json:"path"` // relative to the workspace, with slashes; "." is the workspace
+	Path       string            `json:"path"` // relative to the workspace, with slashes; "." is the workspace. See FileSystem
 	Type       FileType          `json:"type"`
 	Size       int64             `json:"size"` // bytes
 	Mode       fs.FileMode       `json:"mode"` // permission bits

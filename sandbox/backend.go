@@ -25,7 +25,8 @@ func openBackend(ctx context.Context, config *Config) (backend backends.Backend,
 	case "docker":
 		backend, choice, err = inContainers(ctx, config, "asked for")
 	default:
-		return nil, Choice{}, fmt.Errorf("backend %q is not known: use auto, local or docker", config.DefaultBackend)
+		_, err := readBackend(config.DefaultBackend)
+		return nil, Choice{}, &ConfigError{err}
 	}
 	if err != nil {
 		return nil, Choice{}, err

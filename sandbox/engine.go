@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
@@ -33,6 +34,7 @@ type Engine struct {
 	mu        sync.Mutex
 	sandboxes map[string]*Sandbox
 	closed    bool
+	ended     chan struct{} // closed when Close has done its work
 }
 
 // Choice tells which backend an engine uses, and why.
@@ -47,11 +49,12 @@ type Choice struct {
 	IsolationDetail string             `json:"isolation_detail"`
 }
 
-// Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do.
+// Open starts an engine. Errors say what is missing (a Python with ipykernel, a writable base folder) and what to do, or are a
+// *ConfigError.
 func Open(ctx context.Context, config Config) (*Engine, error) {
 	config, settings, err := config.complete()
 	if err != nil {
-		return nil, fmt.Errorf("sandbox: open: %w", err)
+		return nil, fmt.Errorf("sandbox: open: %w", &ConfigError{err})
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
@@ -67,7 +70,7 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 	}
 	e := &Engine{
 		config: config, settings: settings, backend: backend, choice: choice,
-		sandboxes: make(map[string]*Sandbox),
+		sandboxes: make(map[string]*Sandbox), ended: make(chan struct{}),
 	}
 	e.spares = e.newSpares()
 	sampling, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -77,15 +80,17 @@ func Open(ctx context.Context, config Config) (*Engine, error) {
 }
 
 var (
-	defaultMu     sync.Mutex
+	defaultTurn   = semaphore.NewWeighted(1) // held while it is looked up, and opened
 	defaultEngine *Engine
 )
 
 // Default is the engine that Create uses: one for the program, opened at first use with the zero Config. It may be closed
 // like any other; the next use opens another.
 func Default(ctx context.Context) (*Engine, error) {
-	defaultMu.Lock()
-	defer defaultMu.Unlock()
+	if err := defaultTurn.Acquire(ctx, 1); err != nil { // somebody else opens it
+		return nil, fmt.Errorf("sandbox: open: %w", context.Cause(ctx))
+	}
+	defer defaultTurn.Release(1)
 	if defaultEngine != nil && !defaultEngine.isClosed() {
 		return defaultEngine, nil
 	}
@@ -231,6 +236,19 @@ func (e *Engine) KernelSpecs(ctx context.Context) ([]messaging.KernelSpec, error
 	return specs, nil
 }
 
+// SkippedKernelSpecs lists the kernelspecs that were found and can't be read, so that no context can be created for them.
+func (e *Engine) SkippedKernelSpecs(ctx context.Context) ([]backends.SkippedSpec, error) {
+	skipper, ok := e.backend.(backends.SpecSkipper)
+	if !ok {
+		return nil, nil
+	}
+	skipped, err := skipper.SkippedSpecs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: list kernels: %w", err)
+	}
+	return skipped, nil
+}
+
 // kernelFor is the kernelspec of a language: the one named so, or else the first that runs it.
 func (e *Engine) kernelFor(ctx context.Context, language string) (string, error) {
 	if language == "python" {
@@ -253,15 +271,22 @@ func (e *Engine) kernelFor(ctx context.Context, language string) (string, error)
 	return language, nil // the backend says what is installed and where it looked
 }
 
-// Close kills every sandbox, ends the backend and waits for its goroutines. It is idempotent.
+// Close kills every sandbox, ends the backend and waits for its goroutines. It is idempotent: a call while another is at work waits
+// for it, or for ctx, and leaves telling what went wrong to that one.
 func (e *Engine) Close(ctx context.Context) error {
 	e.mu.Lock()
 	already := e.closed
 	e.closed = true
 	e.mu.Unlock()
 	if already {
-		return nil
+		select {
+		case <-e.ended:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("sandbox: close: %w", context.Cause(ctx))
+		}
 	}
+	defer close(e.ended)
 	e.spares.close()
 	e.stopSampling()
 	e.sampling.Wait()

@@ -25,8 +25,16 @@ var (
 	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
 	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +
 		"run it after the first call has returned, or on another context")
-	ErrTooLarge = errors.New("file is too large to read at once: use Open")
+	ErrTooLarge    = errors.New("file is too large to read at once: use Open")
+	ErrInvalidCode = errors.New("code can't be run as it is")
 )
+
+// ConfigError says what is wrong with a Config, or with a variable that stands for a part of one.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+func (e *ConfigError) Unwrap() error { return e.Err }
 
 // TimeoutStep is a step of the ladder that ends a run whose time is over.
 type TimeoutStep string
@@ -37,6 +45,7 @@ const (
 	StepAgain     TimeoutStep = "second interrupt" // 1 s later
 	StepRestart   TimeoutStep = "restart"          // another 1 s later: the kernel did not answer
 	StepRollback  TimeoutStep = "rollback"         // instead of a restart, where RunOptions.Undoable was set
+	StepNone      TimeoutStep = "itself"           // the code ended as if nothing had been; it has all its results
 )
 
 // TimeoutError says that a run's time was over and what ended it. It is ErrTimeout.

@@ -27,8 +27,9 @@ type RunOptions struct {
 	Context  *Context          // where to run; the default context of Language
 	Language string            // "python"; not together with Context
 	Env      map[string]string // for this run only; Python kernels
-	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none
+	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none. See RunCode's ctx
 	Silent   bool              // not in the history, no execution count, no value
+	Args     []string          // sys.argv during this run; the first is __file__ too; Python kernels
 	// Undoable takes a checkpoint before the run, so that Context.Undo can undo it. When the run kills its interpreter, or
 	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
 	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
@@ -109,6 +110,11 @@ func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
 // the code from running to its end: a *TimeoutError, the cause of ctx when it was cancelled (the code is
 // interrupted then), kernel.ErrDead, with a *LimitError if a limit ended it, ErrPaused, ErrKilled. The Execution is never
 // nil and holds all output until then.
+//
+// Timeout counts from when the kernel begins with the run. What comes before is bounded by ctx alone: the runs that are in front,
+// and whatever else holds the kernel up, such as a callback that an earlier run left with the event loop, which no interrupt
+// reaches. A run that is given up then ends with kernel.ErrInterruptTimeout as well; the next ones fail with kernel.ErrStuck until
+// the kernel comes to the run and is rid of it, or is restarted.
 func (s *Sandbox) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
 	run, err := s.StartCode(ctx, code, opts)
 	if err != nil {
@@ -142,17 +148,17 @@ func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) 
 	return run, nil
 }
 
-// checkCode refuses what no kernel can be sent, rather than sending something else.
+// checkCode refuses what no kernel can be sent, rather than sending something else. Error: ErrInvalidCode.
 func checkCode(code string) error {
 	if i := strings.IndexByte(code, 0); i >= 0 {
-		return fmt.Errorf("code holds a NUL byte at offset %d: remove it, or write \\0 in a string", i)
+		return fmt.Errorf("%w: it holds a NUL byte at offset %d: remove it, or write \\0 in a string", ErrInvalidCode, i)
 	}
 	if utf8.ValidString(code) {
 		return nil
 	}
 	for i, r := range code {
 		if r == utf8.RuneError && !strings.HasPrefix(code[i:], "\uFFFD") {
-			return fmt.Errorf("code is not valid UTF-8 at offset %d: convert it to UTF-8", i)
+			return fmt.Errorf("%w: it is not valid UTF-8 at offset %d: convert it to UTF-8", ErrInvalidCode, i)
 		}
 	}
 	return nil
@@ -162,6 +168,9 @@ func checkCode(code string) error {
 func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run, error) {
 	if len(opts.Env) > 0 && !c.isPython() {
 		return nil, fmt.Errorf("%w: Env for one run with kernel %q; set it when the context is created", backends.ErrUnsupported, c.kernelName)
+	}
+	if len(opts.Args) > 0 && !c.isPython() {
+		return nil, fmt.Errorf("%w: Args with kernel %q", backends.ErrUnsupported, c.kernelName)
 	}
 	if err := c.sandbox.awake(); err != nil { // before the turn: a run under way has it until Resume
 		return nil, err
@@ -195,7 +204,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	}
 	run.record, run.calm = c.journal.begin(code, opts.Silent), c.sandbox.engine.spares.run()
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
-		Metadata: runMetadata(opts.Env), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
+		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
 	})
 	if err != nil {
@@ -209,12 +218,15 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	return run, nil
 }
 
-// runMetadata carries the run's environment to our kernel launcher, as one JSON value.
-func runMetadata(env map[string]string) messaging.MIMEBundle {
-	if len(env) == 0 {
+// runMetadata carries the run's environment and arguments to our kernel launcher, as one JSON value.
+func runMetadata(env map[string]string, args []string) messaging.MIMEBundle {
+	if len(env) == 0 && len(args) == 0 {
 		return nil
 	}
-	raw, err := json.Marshal(map[string]any{"env": env})
+	raw, err := json.Marshal(struct {
+		Env  map[string]string `json:"env,omitempty"`
+		Args []string          `json:"argv,omitempty"`
+	}{env, args})
 	if err != nil { // strings always marshal
 		return nil
 	}
@@ -333,6 +345,9 @@ func (r *Run) finish(err error) {
 	timedOut := r.ladder.stop() // waits for a restart under way
 	usage := Usage{Wall: r.ladder.elapsed(), Usage: r.stopMeter(context.Background())}
 	reply, _ := r.execution.Wait(context.Background())
+	if timedOut != nil && !timedOut.VariablesLost && timedOut.Step != StepRollback && reply != nil && reply.Status.OK() {
+		timedOut.Step = StepNone
+	}
 	if reply != nil {
 		r.pending = r.fold.reply(reply)
 	}

@@ -331,6 +331,10 @@ func TestManySandboxesAtOnceLeaveNothing(t *testing.T) {
 		for _, pid := range pids {
 			require.False(t, pid == 0 || alive(pid), "process %d", pid)
 		}
+		// What the engine itself has is looked for when it is closed.
+		left, err := filepath.Glob(filepath.Join(engine.Config().WorkspaceBaseDir, "*"))
+		require.NoError(t, err)
+		require.Empty(t, left, "folders of sandboxes that are no more")
 	})
 	require.Eventually(t, func() bool { return countFDs(t) <= fds && runtime.NumGoroutine() <= goroutines+1 },
 		5*time.Second, 10*time.Millisecond, "file descriptors or goroutines left")

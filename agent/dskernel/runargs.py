@@ -25,7 +25,8 @@ class RunArgs:
         if self._argv is not None:
             self._before = sys.argv, self._namespace.get(NAME, self)
             sys.argv = list(self._argv)
-            self._namespace[NAME] = self._argv[0]
+            if self._argv[0] not in ("-", "-c"):  # which name no file
+                self._namespace[NAME] = self._argv[0]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -81,6 +81,30 @@ func testFiles(t *testing.T, open Open) {
 		write(t, ctx, files, "ünïcode 🎉 \n name", "fine")
 		require.Equal(t, "fine", read(t, ctx, files, "ünïcode 🎉 \n name"))
 	})
+	with(t, open, "NamesThatAreNoUTF8", func(t *testing.T, ctx context.Context, in backends.Instance) {
+		files := in.Files()
+		const told = "caf\uFFFDe9"
+		_, problems, _ := finished(t, ctx, in, backends.Cmd{
+			Args: shell(`mkdir "$(printf 'caf\351')"; echo x >"$(printf 'caf\351/caf\351')"`),
+		})
+		require.Empty(t, problems)
+		infos, err := files.List(ctx, "", 2)
+		require.NoError(t, err)
+		require.Len(t, infos, 2)
+		require.Equal(t, told, infos[0].Path)
+		require.Equal(t, told+"/"+told, infos[1].Path)
+		info, err := files.Stat(ctx, infos[1].Path)
+		require.NoError(t, err)
+		require.Equal(t, infos[1], info)
+		require.Equal(t, "x\n", read(t, ctx, files, infos[1].Path))
+		write(t, ctx, files, told+"/"+told, "y")
+		require.NoError(t, files.Rename(ctx, told+"/"+told, "plain"))
+		require.Equal(t, "y", read(t, ctx, files, "plain"))
+		require.NoError(t, files.Remove(ctx, told))
+		infos, err = files.List(ctx, "", 2)
+		require.NoError(t, err)
+		require.Len(t, infos, 1)
+	})
 	with(t, open, "MissingAndWrongKinds", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
 		_, err := files.Open(ctx, "none", nil)

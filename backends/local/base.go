@@ -73,7 +73,13 @@ func ownerOf(info fs.FileInfo) int {
 	return -1
 }
 
-func (b *base) mkdir(name string) error { return b.root.Mkdir(name, 0o700) }
+func (b *base) mkdir(name string) error {
+	err := b.root.Mkdir(name, 0o700)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return fmt.Errorf("%s takes no new folder: %w; choose another with WorkspaceBaseDir or DS_SANDBOX_WORKSPACE_BASE", b.dir, err)
+}
 
 func (b *base) close() error { return b.root.Close() }
 

@@ -152,6 +152,11 @@ func (b *Backend) forget(in *instance) {
 	}
 }
 
+// SkippedSpecs lists the kernelspecs of this machine that can't be read.
+func (b *Backend) SkippedSpecs(context.Context) ([]backends.SkippedSpec, error) {
+	return b.agent.SkippedSpecs(), nil
+}
+
 // KernelSpecs lists the kernels of this machine.
 func (b *Backend) KernelSpecs(context.Context) ([]messaging.KernelSpec, error) {
 	return b.agent.KernelSpecs(), nil

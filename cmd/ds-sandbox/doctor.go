@@ -121,7 +121,7 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 	seen = &engineSeen{
 		Backend: choice.Backend, Reason: choice.Reason,
 		Isolation: string(choice.Isolation), How: choice.IsolationDetail, WorkspaceBase: engine.Config().WorkspaceBaseDir, Kernels: []string{},
-		Settings: engine.Settings(),
+		Settings: settingsOfCommand(engine.Settings(), c),
 	}
 	specs, err := engine.KernelSpecs(ctx)
 	if err != nil {
@@ -150,6 +150,23 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 		return seen, fmt.Errorf("the kernel says that 1 + 1 is %q", execution.Text())
 	}
 	return seen, nil
+}
+
+// settingsOfCommand names flags and this command where the library has only the Config that they made.
+func settingsOfCommand(settings []sandbox.Setting, c *common) []sandbox.Setting {
+	flags := map[string]struct{ value, source string }{
+		"Python": {c.python, "--python"}, "DefaultBackend": {c.backend, "--backend"}, "WorkspaceBaseDir": {c.workspaceBase, "--workspace-base"},
+	}
+	for i, s := range settings {
+		if s.Source != "config" {
+			continue
+		}
+		settings[i].Source = "of the command line, not of the library"
+		if flag := flags[s.Name]; flag.value != "" {
+			settings[i].Source = flag.source
+		}
+	}
+	return settings
 }
 
 // text is the report for a person.

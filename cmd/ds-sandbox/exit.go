@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
@@ -56,13 +57,16 @@ func exitCode(err error) (code int, say bool) {
 	var usage *usageError
 	var sig *signalError
 	var raised *sandbox.ExecutionError
+	var noKernel *backends.SpecNotFoundError
+	var config *sandbox.ConfigError
 	var limit *sandbox.LimitError
 	switch {
 	case err == nil:
 		return 0, false
 	case errors.As(err, &exit):
 		return exit.code, false
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &noKernel), errors.As(err, &config), errors.Is(err, sandbox.ErrInvalidCode),
+		errors.Is(err, backends.ErrOutside), errors.Is(err, backends.ErrInvalidName):
 		return exitUsage, true
 	case errors.As(err, &sig):
 		if sig.signal == syscall.SIGTERM || sig.signal == syscall.SIGHUP {

@@ -49,6 +49,13 @@ func listKernels(ctx context.Context, s *streams, c *common, asJSON bool) (err e
 	if err != nil {
 		return signalCause(ctx, err)
 	}
+	skipped, err := engine.SkippedKernelSpecs(ctx)
+	if err != nil {
+		return signalCause(ctx, err)
+	}
+	for _, spec := range skipped {
+		fmt.Fprintln(s.err, spec)
+	}
 	return pipeError(printKernels(s.out, specs, asJSON))
 }
 

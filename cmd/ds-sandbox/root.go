@@ -20,9 +20,10 @@ import (
 
 // execute runs the command line and returns its exit code.
 func execute(ctx context.Context, args []string, s *streams) int {
-	root := newRoot(s)
+	c := new(common)
+	root := newRoot(s, c)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := c.blame(root.ExecuteContext(ctx))
 	code, say := exitCode(err)
 	if say {
 		fmt.Fprintf(s.err, "ds-sandbox: %s\n", strings.TrimPrefix(err.Error(), "sandbox: "))
@@ -38,10 +39,25 @@ type common struct {
 	python, backend, workspaceBase string
 	image, agent, profile, network string // of containers
 	traceWire, verbose             bool
+
+	variables []string // flags that were not given but set by their variables
 }
 
-func newRoot(s *streams) *cobra.Command {
-	c := new(common)
+// blame names the variable where a mistake is in a flag that it set.
+func (c *common) blame(err error) error {
+	var usage *usageError
+	if !errors.As(err, &usage) {
+		return err
+	}
+	for _, flag := range c.variables {
+		if rest, ok := strings.CutPrefix(usage.Error(), "--"+flag+": "); ok {
+			return usagef("%s: %s", variableFor(flag), rest)
+		}
+	}
+	return err
+}
+
+func newRoot(s *streams, c *common) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ds-sandbox",
 		Short: "Run data-science code in stateful sandboxes",
@@ -51,14 +67,18 @@ Every flag can be given by a variable too: DS_SANDBOX_ and its name in capitals,
 for instance DS_SANDBOX_TIMEOUT for --timeout.
 
 Exit codes: 0 success, 1 the code raised or reached a limit, 2 wrong usage, 3 the sandbox failed,
-124 the run timed out, 130 interrupted, 141 the output's reader went away, 143 terminated.`,
+124 the run timed out, 130 interrupted, 141 the output's reader went away, 143 terminated;
+and n when the code ended by sys.exit(n).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) (err error) {
+			c.variables, err = fromEnvironment(cmd.Flags())
+			return err
+		},
 	}
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -111,8 +131,8 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // engineFlags are those whose variables the engine reads itself, and then says so.
 var engineFlags = []string{"python", "backend", "workspace-base", "image", "agent", "profile", "network"}
 
-// fromEnvironment sets the flags that were not given from their variables. One that is a list has an item a line.
-func fromEnvironment(flags *pflag.FlagSet) error {
+// fromEnvironment sets the flags that were not given from their variables, and tells which. One that is a list has an item a line.
+func fromEnvironment(flags *pflag.FlagSet) (set []string, err error) {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Changed || f.Name == "help" || slices.Contains(engineFlags, f.Name) {
@@ -123,6 +143,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 		if !ok || value == "" {
 			return
 		}
+		set = append(set, f.Name)
 		values := []string{value}
 		if _, isList := f.Value.(pflag.SliceValue); isList {
 			values = strings.Split(strings.TrimSpace(value), "\n")
@@ -133,7 +154,7 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 			}
 		}
 	})
-	return errors.Join(errs...)
+	return set, errors.Join(errs...)
 }
 
 // variableFor names the variable of a flag.

@@ -27,33 +27,30 @@ type runOptions struct {
 	asJSON   bool
 	hasCode  bool // -c was given, maybe with an empty text
 	argument string
+	args     []string // of the script
 }
 
 func newRun(s *streams, c *common) *cobra.Command {
 	o := new(runOptions)
 	cmd := &cobra.Command{
-		Use:   "run [flags] SCRIPT | -c CODE | -",
+		Use:   "run [flags] SCRIPT [ARGUMENT...] | -c CODE | - [ARGUMENT...]",
 		Short: "Run a script in a sandbox of its own",
 		Long: `Run a script in a sandbox of its own, and print what it prints as it comes, then the last value.
 
 The code runs in the sandbox's workspace, an empty folder that goes away with it. The script's own folder is not
 visible inside: --file copies in what the script needs, and --out takes out what it shows: result-1.png, table-2.csv and so
-on, each result in its order, and report.html with all of it.
+on, each result in its order, and report.html with all of it. What the script is to find in sys.argv follows its name,
+after a -- where it begins with a dash. input() reads standard input.
 
 Ctrl-C interrupts the code; a second one kills the sandbox.`,
 		Example: `  ds-sandbox run analysis.py --file data.csv --out figures
+  ds-sandbox run train.py data.csv -- --epochs 3
   ds-sandbox run -c 'import pandas; pandas.__version__'
   echo 'print(6 * 7)' | ds-sandbox run -`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("run takes one script; unexpected %q", args[1])
-			}
-			return nil
-		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.hasCode = cmd.Flags().Changed("code")
 			if len(args) > 0 {
-				o.argument = args[0]
+				o.argument, o.args = args[0], args[1:]
 			}
 			return run(cmd.Context(), s, c, o)
 		},
@@ -101,6 +98,18 @@ func run(ctx context.Context, s *streams, c *common, o *runOptions) error {
 	}
 	exit, _ := exitCode(err)
 	return errors.Join(err, pipeError(sink.end(execution, exit, err)))
+}
+
+// argv is what the code finds in sys.argv. Its first is the script's name where the sandbox would have it.
+func (o *runOptions) argv() []string {
+	name := o.argument
+	switch {
+	case o.hasCode:
+		name = "-c"
+	case name != "-":
+		name = filepath.Base(name)
+	}
+	return append([]string{name}, o.args...)
 }
 
 // title is what a report of the run is called.

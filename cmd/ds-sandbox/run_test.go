@@ -37,16 +37,28 @@ func TestRunPrintsAndExits(t *testing.T) {
 		"a value after text without an end": {
 			args: []string{"-c", "import sys; n = sys.stdout.write('x')\n'y'"}, out: "x\n'y'\n",
 		},
-		"both streams":      {args: []string{"-c", "import sys; print('o'); print('e', file=sys.stderr)"}, out: "o\n", err: "e\n"},
-		"a script":          {args: []string{file("s.py", "\ufeffprint(__name__)")}, out: "__main__\n"},
-		"standard input":    {args: []string{"-"}, stdin: "a = 20\na + 1\n", out: "21\n"},
-		"an exception":      {args: []string{"-c", "print(1)\n1 / 0"}, code: exitRaised, out: "1\n", err: "ZeroDivisionError: division by zero\n"},
-		"a syntax error":    {args: []string{"-c", "1 +"}, code: exitRaised, err: "SyntaxError"},
-		"exit with success": {args: []string{"-c", "import sys; print(1); sys.exit()"}, out: "1\n", err: ""},
-		"exit with a code":  {args: []string{"-c", "raise SystemExit(7)"}, code: 7},
-		"exit with words":   {args: []string{"-c", "raise SystemExit('bad luck')"}, code: exitRaised, err: "bad luck\n"},
-		"time is over":      {args: []string{"-c", "while True: pass", "--timeout", "0.3"}, code: exitTimeout, err: "timed out after 300ms"},
-		"input at once":     {args: []string{"-c", "input('name')"}, stdin: "Bob\n", code: exitRaised, err: "StdinNotImplementedError"},
+		"both streams":       {args: []string{"-c", "import sys; print('o'); print('e', file=sys.stderr)"}, out: "o\n", err: "e\n"},
+		"a script":           {args: []string{file("s.py", "\ufeffprint(__name__)")}, out: "__main__\n"},
+		"standard input":     {args: []string{"-"}, stdin: "a = 20\na + 1\n", out: "21\n"},
+		"an exception":       {args: []string{"-c", "print(1)\n1 / 0"}, code: exitRaised, out: "1\n", err: "ZeroDivisionError: division by zero\n"},
+		"a syntax error":     {args: []string{"-c", "1 +"}, code: exitRaised, err: "SyntaxError"},
+		"exit with success":  {args: []string{"-c", "import sys; print(1); sys.exit()"}, out: "1\n", err: ""},
+		"exit as in a shell": {args: []string{"-c", "print(1)\nexit(4)\nprint(2)"}, out: "1\n", code: 4},
+		"arguments": {
+			args: []string{file("a.py", "import sys; print(sys.argv, __file__)"), "b", "--", "--c", "d"}, out: "['a.py', 'b', '--c', 'd'] a.py\n",
+		},
+		"arguments of standard input": {
+			args: []string{"-", "b"}, stdin: "import sys; print(sys.argv, '__file__' in globals())", out: "['-', 'b'] False\n",
+		},
+		"a NUL in the code":   {args: []string{"-c", "a = '\x00'"}, code: exitUsage, err: "NUL byte at offset 5"},
+		"no text as code":     {args: []string{"-c", "a = '\xff'"}, code: exitUsage, err: "not valid UTF-8 at offset 5"},
+		"a directory outside": {args: []string{"-c", "1", "--cwd", "../.."}, code: exitUsage, err: "leads out of the workspace"},
+		"exit with a code":    {args: []string{"-c", "raise SystemExit(7)"}, code: 7},
+		"exit with words":     {args: []string{"-c", "raise SystemExit('bad luck')"}, code: exitRaised, err: "bad luck\n"},
+		"time is over":        {args: []string{"-c", "while True: pass", "--timeout", "0.3"}, code: exitTimeout, err: "timed out after 300ms"},
+		"input":               {args: []string{"-c", "a, b = input('name '), input(); print(a, b)"}, stdin: "Bob\r\nBuilder", out: "name Bob Builder\n"},
+		"input at its end":    {args: []string{"-c", "input()"}, code: exitRaised, err: "EOFError"},
+		"input that is code":  {args: []string{"-"}, stdin: "input()", code: exitRaised, err: "StdinNotImplementedError"},
 		"environment": {
 			args: []string{"-c", "import os; print(os.environ['A'], os.environ['OF_OURS'])", "-e", "A=b=c", "-e", "OF_OURS"},
 			out:  "b=c passed on\n",
@@ -58,13 +70,13 @@ func TestRunPrintsAndExits(t *testing.T) {
 			},
 			out: "a,b\n1,2\n\na,b\n1,2\n\ndeep\n",
 		},
-		"files stay inside": {args: []string{"-c", "1", "--file", data + "=../x"}, code: exitFailed, err: "leads out of the workspace"},
+		"files stay inside": {args: []string{"-c", "1", "--file", data + "=../x"}, code: exitUsage, err: "leads out of the workspace"},
 		"one's own folder": {
 			args: []string{"-c", "open('by code', 'w').close(); open('data.csv').read(1)", "--workspace", dir}, out: "'a'\n",
 		},
 		"working directory": {args: []string{"-c", "import os; os.path.basename(os.getcwd())", "--cwd", "a/b"}, out: "'b'\n"},
 		"kernel":            {args: []string{"-c", "1", "--kernel", "Python3"}, out: "1\n"},
-		"unknown kernel":    {args: []string{"-c", "1", "--kernel", "fortran77"}, code: exitFailed, err: `kernel "fortran77" not found; installed kernels: `},
+		"unknown kernel":    {args: []string{"-c", "1", "--kernel", "fortran77"}, code: exitUsage, err: `kernel "fortran77" not found; installed kernels: `},
 		"a dying kernel":    {args: []string{"-c", "import os; os._exit(3)"}, code: exitFailed, err: "exited with code 3"},
 		"an image":          {args: []string{"-c", shownImage, "--out", filepath.Join(dir, "a/b")}, err: "<a picture>: " + filepath.Join(dir, "a/b/result-1.png")},
 		"an image unsaved":  {args: []string{"-c", shownImage}, err: "--out DIR saves it"},
@@ -86,7 +98,35 @@ func TestRunPrintsAndExits(t *testing.T) {
 				require.Equal(t, test.out, c.out.String())
 				require.Contains(t, c.err.String(), test.err)
 				require.NotContains(t, c.err.String(), "\x1b", "no terminal, no colours")
+				if test.code == 0 && test.err == "" {
+					require.Empty(t, c.err.String())
+				}
 			})
+		})
+	}
+}
+
+// counter counts what is written to it.
+type counter struct{ bytes int }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.bytes += len(p)
+	return len(p), nil
+}
+
+func TestMuchOutputEndsNoKernel(t *testing.T) {
+	for code, want := range map[string]int{
+		"print('x' * 300_000_000, end='')":                        300_000_000,
+		"s = 'x' * 99_999\nfor i in range(4000): print(s)":        400_000_000,
+		"for i in range(300): print(i, end='')\nprint('\\ud800')": 790 + 4,
+	} {
+		eachPython(t, func(t *testing.T, python string) {
+			var out counter
+			c := start(t, &streams{out: &out}, "run", "--python", python, "-c", code)
+			require.Equal(t, 0, c.wait(), c.err.String())
+			if !strings.Contains(c.err.String(), "were left out here") { // on a busy machine
+				require.Equal(t, want, out.bytes)
+			}
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -52,6 +53,17 @@ func runInSandbox(
 			}
 			return line, err
 		}
+	} else if o.argument != "-" {
+		lines := &lineReader{from: bufio.NewReader(s.in)}
+		opts.OnInput = func(ctx context.Context, prompt string, _ bool) (string, error) {
+			if err := sink.show(&sandbox.OutputMessage{Text: prompt, Time: time.Now()}); err != nil {
+				return "", err
+			}
+			return lines.read(ctx)
+		}
+	}
+	if len(o.args) > 0 || session.context.Info().LanguageInfo.Name == "python" {
+		opts.Args = o.argv()
 	}
 	return stream(ctx, session.sandbox, code, opts, sink, cancel)
 }

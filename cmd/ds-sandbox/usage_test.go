@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,6 @@ func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
 		says string
 	}{
 		"no code":              {args: []string{"run"}, says: "give a script, or -c CODE, or - for standard input"},
-		"two scripts":          {args: []string{"run", "a.py", "b.py"}, says: `unexpected "b.py"`},
 		"script and code":      {args: []string{"run", "-c", "1", "a.py"}, says: "either a script or -c"},
 		"no such script":       {args: []string{"run", missing}, says: missing + ": no such file"},
 		"a folder as a script": {args: []string{"run", t.TempDir()}, says: "is a directory"},
@@ -27,7 +27,7 @@ func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
 		"negative size":        {args: []string{"repl", "--disk", "-5M"}, says: `--disk: "-5M" is no size`},
 		"no processor time":    {args: []string{"run", "-c", "1", "--cpu-time", "none"}, says: `--cpu-time: "none" is no duration`},
 		"negative processes":   {args: []string{"run", "-c", "1", "--processes", "-1"}, says: "take positive numbers"},
-		"variable for a limit": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_MEMORY": "x"}, says: `--memory: "x"`},
+		"variable for a limit": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_MEMORY": "x"}, says: `DS_SANDBOX_MEMORY: "x"`},
 		"env without a name":   {args: []string{"run", "-c", "1", "--env", "=x"}, says: `"=x": use NAME=VALUE`},
 		"env not set here":     {args: []string{"run", "-c", "1", "--env", "CERTAINLY_NOT_SET"}, says: "CERTAINLY_NOT_SET is not set here"},
 		"unknown isolation":    {args: []string{"repl", "--isolation", "walls"}, says: `--isolation: "walls": use files or none`},
@@ -39,7 +39,7 @@ func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
 		"unknown command":      {args: []string{"nonsense"}, says: "nonsense"},
 		"argument too many":    {args: []string{"kernels", "python"}, says: `unexpected "python"`},
 		"variable for a flag":  {args: []string{"version"}, env: map[string]string{"DS_SANDBOX_JSON": "maybe"}, says: "DS_SANDBOX_JSON: "},
-		"variable for timeout": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_TIMEOUT": "x"}, says: `--timeout: "x"`},
+		"variable for timeout": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_TIMEOUT": "x"}, says: `DS_SANDBOX_TIMEOUT: "x" is no duration`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for k, v := range test.env {
@@ -73,9 +73,42 @@ func TestWithoutAPythonTheErrorSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAPythonThatAVariableNamesIsBlamedOnIt(t *testing.T) {
+	t.Setenv("DS_SANDBOX_PYTHON", "/nonexistent")
+	c := start(t, nil, "run", "-c", "1")
+	require.Equal(t, exitFailed, c.wait())
+	require.Contains(t, c.err.String(), "/nonexistent, asked for by DS_SANDBOX_PYTHON: no such file")
+}
+
+func TestABaseThatTakesNoFolderIsToldWithARemedy(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		s := &streams{in: strings.NewReader(""), out: newBuffer(), err: newBuffer()}
+		require.Equal(t, exitFailed, execute(t.Context(), []string{"run", "-c", "1", "--python", python, "--workspace-base", "/proc"}, s))
+		require.Contains(t, s.err.(*buffer).String(), "/proc takes no new folder")
+		require.Contains(t, s.err.(*buffer).String(), "choose another with WorkspaceBaseDir or DS_SANDBOX_WORKSPACE_BASE")
+	})
+}
+
+func TestABrokenKernelSpecIsNamed(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "kernels", "broken", "kernel.json")
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, []byte("{nonsense"), 0o644))
+	t.Setenv("JUPYTER_PATH", folder)
+	eachPython(t, func(t *testing.T, python string) {
+		c := start(t, nil, "kernels", "--python", python)
+		require.Equal(t, 0, c.wait())
+		require.Contains(t, c.err.String(), "skipped: "+file+": ")
+		require.Contains(t, c.out.String(), "python3")
+		c = start(t, nil, "run", "--python", python, "--kernel", "broken", "-c", "1")
+		require.Equal(t, exitUsage, c.wait())
+		require.Contains(t, c.err.String(), "skipped: "+file+": ")
+	})
+}
+
 func TestUnknownBackendIsNamed(t *testing.T) {
 	c := start(t, nil, "run", "-c", "1", "--backend", "moon")
-	require.Equal(t, exitFailed, c.wait())
+	require.Equal(t, exitUsage, c.wait())
 	require.Contains(t, c.err.String(), `backend "moon" is not known`)
 }
 
@@ -95,8 +128,8 @@ func TestAVariableOfAListHasAnItemALine(t *testing.T) {
 	var o sessionOptions
 	s := &streams{out: os.Stdout, err: os.Stderr}
 	cmd := newRun(s, new(common))
-	require.NoError(t, fromEnvironment(cmd.Flags()))
-	var err error
+	_, err := fromEnvironment(cmd.Flags())
+	require.NoError(t, err)
 	o.env, err = cmd.Flags().GetStringArray("env")
 	require.NoError(t, err)
 	require.NoError(t, o.check())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,9 +54,12 @@ func (e *NotFoundError) Error() string {
 	for _, a := range e.Tried {
 		fmt.Fprintf(&b, "\n  %s, %s: %v", a.Path, a.Source, a.Err)
 	}
-	if e.Asked {
+	switch {
+	case e.Asked && errors.Is(e.Tried[0].Err, errNoFile):
+		b.WriteString("\nchoose another Python with --python or DS_SANDBOX_PYTHON")
+	case e.Asked:
 		b.WriteString("\ninstall ipykernel there (python -m pip install ipykernel), or choose another Python with --python or DS_SANDBOX_PYTHON")
-	} else {
+	default:
 		b.WriteString("\nrun `ds-sandbox setup` to make one, or name yours with --python or DS_SANDBOX_PYTHON")
 	}
 	return b.String()
@@ -66,6 +70,7 @@ func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 
 // What a Python lacks.
 var (
+	errNoFile   = errors.New("no such file")
 	errNoKernel = errors.New("has no ipykernel")
 	errBroken   = errors.New("its setup was broken off: `ds-sandbox setup` mends it")
 )
@@ -85,6 +90,9 @@ func (c *candidate) check(ctx context.Context) (*agent.Python, error) {
 		if _, err := os.Stat(c.marker); err != nil {
 			return nil, errBroken
 		}
+	}
+	if _, err := os.Stat(c.path); errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoFile
 	}
 	p, err := probe(ctx, c.path)
 	switch {
@@ -118,15 +126,21 @@ func Missing(p *agent.Python) []string {
 	return missing
 }
 
+// asked is the Python that alone counts, and who asks for it; empty when none is.
+func (o Options) asked() (python, source string) {
+	variable := strings.TrimSpace(os.Getenv("DS_SANDBOX_PYTHON"))
+	if o.Python != "" && o.Python != variable {
+		return o.Python, "asked for"
+	}
+	return variable, "asked for by DS_SANDBOX_PYTHON"
+}
+
 // Find returns the first of these that imports ipykernel: the one asked for by option or DS_SANDBOX_PYTHON (then no other
 // counts); the active virtual environment's; the managed environment's; each python3 on PATH; the system's. Error: *NotFoundError.
 func Find(ctx context.Context, opts Options) (*agent.Python, error) {
-	asked := opts.Python
-	if asked == "" {
-		asked = os.Getenv("DS_SANDBOX_PYTHON")
-	}
+	asked, source := opts.asked()
 	failed := &NotFoundError{Asked: asked != ""}
-	for _, c := range candidates(asked, dataDir(opts.DataDir)) {
+	for _, c := range candidates(asked, source, dataDir(opts.DataDir)) {
 		attempt := c.try(ctx)
 		if attempt.Err == nil {
 			return attempt.Python, nil
@@ -141,12 +155,9 @@ func Find(ctx context.Context, opts Options) (*agent.Python, error) {
 
 // Survey tries every candidate of Find, in its order; the first without an error is the one that Find returns.
 func Survey(ctx context.Context, opts Options) []Attempt {
-	asked := opts.Python
-	if asked == "" {
-		asked = os.Getenv("DS_SANDBOX_PYTHON")
-	}
+	asked, source := opts.asked()
 	var all []Attempt
-	for _, c := range candidates(asked, dataDir(opts.DataDir)) {
+	for _, c := range candidates(asked, source, dataDir(opts.DataDir)) {
 		all = append(all, c.try(ctx))
 	}
 	return all
@@ -168,9 +179,9 @@ var systemPythons = []string{"/usr/local/bin/python3", "/opt/homebrew/bin/python
 const maxOnPath = 8
 
 // candidates lists the Pythons to try, those that exist.
-func candidates(asked, data string) []candidate {
+func candidates(asked, source, data string) []candidate {
 	if asked != "" {
-		return []candidate{{source: "asked for", path: named(asked)}}
+		return []candidate{{source: source, path: named(asked)}}
 	}
 	var list []candidate
 	seen := make(map[string]bool)
