@@ -32,6 +32,7 @@ type Agent struct {
 	config  Config
 	scripts string // folder of the embedded Python
 	others  others
+	shared  sharedWatch
 
 	mu         sync.Mutex
 	supervisor *supervisor
@@ -106,6 +107,7 @@ func (a *Agent) Close() error {
 		})
 	}
 	wg.Wait()
+	a.shared.close()
 	return nil
 }
 

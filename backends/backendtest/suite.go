@@ -35,6 +35,7 @@ func Run(t *testing.T, open Open) {
 func RunLimits(t *testing.T, open Open) {
 	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
 	t.Run("disk", func(t *testing.T) { testDisk(t, open) })
+	t.Run("shared memory", func(t *testing.T) { testSharedMemory(t, open) })
 	t.Run("stats", func(t *testing.T) { testStats(t, open) })
 	t.Run("pause", func(t *testing.T) { testPause(t, open) })
 }
