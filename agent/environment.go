@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 )
 
+// noBytecode keeps Python from writing bytecode beside modules; a fork heeds it too.
+const noBytecode = "PYTHONDONTWRITEBYTECODE"
+
 // environment is what a process of a sandbox gets: little, and nothing of the host program's own but the path, language,
 // terminal, time zone and where certificates are.
 func (p *Place) environment(python *overlay, extra ...map[string]string) map[string]string {
@@ -31,6 +34,11 @@ func (p *Place) environment(python *overlay, extra ...map[string]string) map[str
 		"JUPYTER_DATA_DIR":   private("jupyter"),
 		// Debian's debugger warns of frozen modules on standard error.
 		"PYDEVD_DISABLE_FILE_VALIDATION": "1",
+	}
+	if p.Home != p.Workspace {
+		// The workspace is a folder of the user's, and no place for the bytecode of what is imported from it. Not
+		// PYTHONPYCACHEPREFIX: with that, Python takes no notice of the bytecode that packages were installed with.
+		env[noBytecode] = "1"
 	}
 	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		if value := os.Getenv(name); value != "" {
