@@ -52,6 +52,7 @@ const (
 	forkPause   = 50 * time.Millisecond  // while code works and the number of processes is to be held
 	busyPause   = 250 * time.Millisecond // while code works, at the most
 	idlePause   = time.Second
+	idleCount   = 2 * time.Second // of the disk
 	// diskSlack is by how much the folders may grow after everything was killed for them, bytes: a kernel that comes to remove
 	// files makes some of its own.
 	diskSlack = 1 << 20
@@ -282,8 +283,12 @@ func (w *watchdog) lookCPU() bool {
 // again to remove what is too much. Of folders that can't be looked into, which anybody may have, nothing is concluded.
 func (w *watchdog) lookDisk(busy bool) bool {
 	limit := w.limiter.limits.Disk
-	// Counting takes at most a twentieth of the time.
-	if limit == 0 || !busy && !w.disk.time.IsZero() || time.Since(w.disk.time) < max(busyPause/2, 20*w.disk.took) {
+	// Counting takes at most a twentieth of the time, and a hundredth while the code does next to nothing: that is enough to write.
+	pause := max(busyPause/2, 20*w.disk.took)
+	if !busy && !w.disk.time.IsZero() {
+		pause = max(idleCount, 100*w.disk.took)
+	}
+	if limit == 0 || time.Since(w.disk.time) < pause {
 		return false
 	}
 	var used int64

@@ -53,9 +53,18 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *Options) erro
 			return fmt.Errorf("read tar stream: %w", err)
 		}
 		if err := u.entry(header, stream); err != nil {
-			return fmt.Errorf("%s: %w", strings.ToValidUTF8(header.Name, "\uFFFD"), err)
+			return fmt.Errorf("%s: %w", shown(header.Name), err)
 		}
 	}
+}
+
+// shown is as much of a name as an error shows.
+func shown(name string) string {
+	const most = 200
+	if len(name) > most {
+		name = name[:most] + "..."
+	}
+	return strings.ToValidUTF8(name, "\uFFFD")
 }
 
 // place is an entry's name below the root. A leading slash counts for nothing, as with tar.
@@ -162,6 +171,16 @@ func (u *unpacker) enter(name string) (*os.Root, error) {
 	if u.dir != nil && u.name == name {
 		return u.dir, nil
 	}
+	// From a folder to one in it is one step; from the top it would be as many as it is deep.
+	if u.dir != nil && path.Dir(name) == u.name {
+		if info, err := u.dir.Lstat(path.Base(name)); err == nil && info.IsDir() {
+			if dir, err := u.dir.OpenRoot(path.Base(name)); err == nil {
+				u.leave()
+				u.dir, u.name = dir, name
+				return dir, nil
+			}
+		}
+	}
 	u.leave()
 	if name != "." {
 		if err := u.root.MkdirAll(name, 0o755); err != nil {
@@ -187,11 +206,22 @@ func (u *unpacker) folder(name string, header *tar.Header) error {
 	if name == "." {
 		return nil
 	}
-	if err := u.root.MkdirAll(name, 0o755); err != nil {
+	dir, err := u.enter(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	if err := dir.Mkdir(base, 0o755); errors.Is(err, fs.ErrExist) {
+		// A folder, or a link to one, which only the top knows to lead nowhere else.
+		if err := u.root.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
+		return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
+	} else if err != nil {
 		return err
 	}
 	// What follows must be able to go in.
-	return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
+	return dir.Chmod(base, header.FileInfo().Mode().Perm()|0o700)
 }
 
 // file stores a file: under its own name when that is free, else to take the place of what is there.

@@ -24,6 +24,7 @@ func Run(t *testing.T, open Open) {
 	t.Run("hostile files", func(t *testing.T) { testHostileFiles(t, open) })
 	t.Run("links", func(t *testing.T) { testLinks(t, open) })
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
+	t.Run("heavy", func(t *testing.T) { testHeavy(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("branches", func(t *testing.T) { testBranches(t, open) })
