@@ -30,6 +30,7 @@ type unpacker struct {
 	skipped backends.SkippedError
 
 	dir  *os.Root // the folder of the entry before, kept open: entries of one folder follow one another
+	open *os.File // the same, once a file was made in it
 	name string   // of dir
 }
 
@@ -200,6 +201,10 @@ func (u *unpacker) leave() {
 		_ = u.dir.Close()
 		u.dir = nil
 	}
+	if u.open != nil {
+		_ = u.open.Close()
+		u.open = nil
+	}
 }
 
 func (u *unpacker) folder(name string, header *tar.Header) error {
@@ -226,7 +231,14 @@ func (u *unpacker) folder(name string, header *tar.Header) error {
 
 // file stores a file: under its own name when that is free, else to take the place of what is there.
 func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents io.Reader) error {
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if u.open == nil {
+		open, err := dir.Open(".")
+		if err != nil {
+			return err
+		}
+		u.open = open
+	}
+	f, err := openIn(u.open, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return u.replaceFile(dir, name, header, contents)
 	}
