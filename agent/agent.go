@@ -42,6 +42,7 @@ type Agent struct {
 	config  Config
 	scripts string // folder of the embedded Python
 	others  others
+	shared  sharedWatch
 
 	mu         sync.Mutex
 	supervisor *supervisor
@@ -120,6 +121,7 @@ func (a *Agent) Close() error {
 		})
 	}
 	wg.Wait()
+	a.shared.close()
 	return nil
 }
 

@@ -136,6 +136,12 @@ func (m member) kill() {
 	}
 }
 
+// alive reports whether the process has not ended.
+func (m member) alive() bool {
+	s, ok := readStat(m.pid)
+	return ok && s.start == m.start && !s.ended
+}
+
 // eachTask visits the threads of a process until visit returns false.
 func eachTask(pid, threads int, buf []byte, visit func(task string) bool) {
 	if threads == 1 {

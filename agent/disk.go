@@ -283,6 +283,9 @@ func (d *disk) count(ctx context.Context) {
 		return
 	}
 	d.use, d.spent = use, 0
+	if d.extra != nil {
+		d.held = d.extra()
+	}
 }
 
 // How old a count may be that is asked for.

@@ -9,6 +9,9 @@ import (
 // PlainStreamsVariable set to 1 has Python kernels do with the streams, the iopub thread and the shell that ipykernel has.
 const PlainStreamsVariable = "DS_SANDBOX_PLAIN_STREAMS"
 
+// noBytecode keeps Python from writing bytecode beside modules; a fork heeds it too.
+const noBytecode = "PYTHONDONTWRITEBYTECODE"
+
 // environment is what a process of a sandbox gets: little, and nothing of the host program's own but the path, language,
 // terminal, time zone, where certificates are and that switch.
 func (p *Place) environment(python *overlay, extra ...map[string]string) map[string]string {
@@ -34,6 +37,11 @@ func (p *Place) environment(python *overlay, extra ...map[string]string) map[str
 		"JUPYTER_DATA_DIR":   private("jupyter"),
 		// Debian's debugger warns of frozen modules on standard error.
 		"PYDEVD_DISABLE_FILE_VALIDATION": "1",
+	}
+	if p.Home != p.Workspace {
+		// The workspace is a folder of the user's, and no place for the bytecode of what is imported from it. Not
+		// PYTHONPYCACHEPREFIX: with that, Python takes no notice of the bytecode that packages were installed with.
+		env[noBytecode] = "1"
 	}
 	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", PlainStreamsVariable} {
 		if value := os.Getenv(name); value != "" {

@@ -41,6 +41,7 @@ type Instance struct {
 	bounds   *bounds // what code may touch; nil without isolation
 	limiter  *limiter
 	disk     *disk
+	shared   *sharedFiles
 	power    power
 	starting sync.Mutex // held while the keeper is started
 
@@ -95,6 +96,7 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 		agent: a, place: place, env: env, files: files, limiter: limiter, disk: newDisk(&place, files.real), power: newPower(),
 		tails: make(map[*tail]bool), commands: make(map[*command]bool), guests: make(map[*process]bool),
 	}
+	in.shared = newSharedFiles(append(files.folders(), place.Private, place.Runtime)...)
 	in.disk.extra, files.disk = in.nameless, in.disk
 	if place.Isolation == backends.IsolationFiles {
 		in.bounds = a.newBounds(place, files.folders()...)
@@ -163,6 +165,7 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 		return nil, backends.ErrDestroyed
 	}
 	in.keeper, k.owner = k, in
+	in.agent.shared.begin(in)
 	in.watchdog = newWatchdog(in.limiter, k, in.disk, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
@@ -267,6 +270,8 @@ func (in *Instance) Close(ctx context.Context) error {
 	if watchdog != nil {
 		watchdog.end()
 	}
+	in.agent.shared.end(in)
+	in.shared.remove()
 	return errors.Join(err, in.limiter.release(), in.files.Close())
 }
 

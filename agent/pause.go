@@ -41,7 +41,7 @@ func (in *Instance) starts(ctx context.Context) (done func(), err error) {
 	var refused error
 	in.watch(func(w *watchdog) {
 		refused = w.refusal()
-		w.takeNote() // what was before is not held against it
+		_ = w.takeNote() // what was before is not held against it
 		w.rouse()
 	})
 	if refused != nil {

@@ -18,7 +18,7 @@ func (in *Instance) Stats(ctx context.Context) (backends.Stats, error) {
 	if k != nil {
 		c := in.limiter.census(k)
 		s.CPU, _ = in.limiter.account.spent(&c)
-		s.Memory, s.Processes, s.Threads = c.memory, c.processes, c.threads
+		s.Memory, s.Processes, s.Threads = c.memory+c.shared(in.shared).bytes, c.processes, c.threads
 	}
 	if group := in.limiter.group; group != nil {
 		if cpu, ok := group.cpu(); ok {
@@ -56,4 +56,12 @@ func (in *Instance) nameless() int64 {
 	}
 	c := in.limiter.census(k)
 	return c.unlinkedBytes(in.place.Workspace)
+}
+
+// freeShared removes what is left in shared memory when the control group has little room after a process was killed.
+func (in *Instance) freeShared() {
+	limit := in.limiter.limits.Memory
+	if used, ok := in.limiter.group.memory(); ok && used > limit/2 {
+		in.shared.remove()
+	}
 }

@@ -45,11 +45,12 @@ func (w *watchdog) note(s strike) {
 	r.strikes = append(r.strikes, s)
 }
 
-// takeNote notes what the system has enforced since it was last called.
-func (w *watchdog) takeNote() {
+// takeNote notes what the system has enforced since it was last called, and returns how many it has killed for memory.
+func (w *watchdog) takeNote() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noteSystem()
+	return w.record.kills
 }
 
 // noteSystem is takeNote for who holds the lock.

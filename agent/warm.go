@@ -200,7 +200,7 @@ func (in *Instance) forkable(k *keeper, argv []string, env map[string]string) bo
 	}
 	for name, value := range env {
 		known, ok := k.warm.env[name]
-		if backends.ReadAtStart(name) && (!ok || value != known) && name != IDVariable && name != MarkVariable {
+		if backends.ReadAtStart(name) && (!ok || value != known) && name != IDVariable && name != MarkVariable && name != noBytecode {
 			return false
 		}
 	}

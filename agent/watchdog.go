@@ -32,6 +32,10 @@ type watchdog struct {
 	storm   [2]time.Time  // since when, and until when, forks were refused without a longer pause
 	disk    diskUse       // last counted
 	diskHit int64         // what was held against the limit when it was last found exceeded
+	freed   int64         // kills by the system after which shared memory was looked at
+	shared  sharedUse     // last counted
+	scanned time.Time     // when it was
+	took    time.Duration // how long that took
 	unseen  bool          // it was told that not all can be counted
 
 	mu      sync.Mutex                   // guards what follows
@@ -49,6 +53,7 @@ const (
 	forkPause   = 50 * time.Millisecond  // while code works and the number of processes is to be held
 	busyPause   = 250 * time.Millisecond // while code works, at the most
 	idlePause   = time.Second
+	idleCount   = 2 * time.Second // of the disk
 	// diskSlack is by how much the folders may grow after everything was killed for them, bytes: a kernel that comes to remove
 	// files makes some of its own.
 	diskSlack = 1 << 20
@@ -131,7 +136,10 @@ func (w *watchdog) run() {
 // look takes figures and acts on them; it returns when to look again.
 func (w *watchdog) look() time.Duration {
 	l, now := w.limiter, time.Now()
-	w.takeNote()
+	if kills := w.takeNote(); kills > w.freed {
+		w.freed = kills
+		w.keeper.owner.freeShared()
+	}
 	cpu, counted, lost := time.Duration(0), false, false
 	if l.group != nil {
 		cpu, counted = l.group.cpu()
@@ -166,7 +174,7 @@ func (w *watchdog) next(busy bool) time.Duration {
 		w.pause = forkPause
 	}
 	if w.limiter.watched(backends.LimitMemory) {
-		room := max(0, w.limiter.limits.Memory-w.last.memory)
+		room := max(0, w.limiter.limits.Memory-w.last.memory-w.shared.bytes)
 		w.pause = min(w.pause, max(memoryPause, time.Duration(room*int64(time.Second)/fastestGrowth)))
 	}
 	return w.pause
@@ -204,18 +212,54 @@ func (w *watchdog) lookForks() bool {
 // lookMemory kills the largest process when all together use too much.
 func (w *watchdog) lookMemory() bool {
 	limit := w.limiter.limits.Memory
-	if !w.limiter.watched(backends.LimitMemory) || w.last.memory <= limit {
+	if !w.limiter.watched(backends.LimitMemory) {
 		return false
 	}
-	used := w.last.memory
+	w.countShared(limit)
+	used := w.last.memory + w.shared.bytes
+	if used <= limit {
+		return false
+	}
 	if w.last.processes > 1 { // they may share much
-		if used = w.last.exactMemory(); used <= limit {
+		if used = w.last.exactMemory() + w.shared.bytes; used <= limit {
 			return false
 		}
 	}
-	w.explain(w.last.largest.pid, &backends.LimitError{Limit: backends.LimitMemory, Allowed: limit, Used: used})
-	w.last.largest.kill()
+	victim := w.shared.largest
+	if victim.memory < w.last.largest.memory {
+		victim = w.last.largest
+	}
+	w.explain(victim.pid, &backends.LimitError{Limit: backends.LimitMemory, Allowed: limit, Used: used})
+	victim.kill()
+	w.last, w.scanned = census{}, time.Time{}
+	if w.shared.bytes > 0 {
+		w.freeShared(victim, limit)
+	}
 	return true
+}
+
+// freeShared removes what a process that was killed for it has left in shared memory, when that leaves less than half of the
+// limit to those who come next.
+func (w *watchdog) freeShared(victim member, limit int64) {
+	for deadline := time.Now().Add(killPatience); victim.alive() && time.Now().Before(deadline) && w.life.Err() == nil; {
+		time.Sleep(time.Millisecond)
+	}
+	c, files := w.limiter.census(w.keeper), w.keeper.owner.shared
+	if use := c.shared(files); use.unheld > 0 && c.memory+use.bytes > limit/2 {
+		files.remove()
+	}
+}
+
+// countShared counts the memory in shared files where it may make a difference, and then in a twentieth of the time at the most.
+func (w *watchdog) countShared(limit int64) {
+	if w.last.memory+allShared() <= limit {
+		w.shared = sharedUse{}
+		return
+	}
+	if begin := time.Now(); begin.Sub(w.scanned) >= 20*w.took {
+		w.shared = w.last.shared(w.keeper.owner.shared)
+		w.scanned, w.took = time.Now(), time.Since(begin)
+	}
 }
 
 // lookCPU ends everything when the time is used up.
@@ -240,8 +284,12 @@ func (w *watchdog) lookCPU() bool {
 // again to remove what is too much. Of folders that can't be looked into, which anybody may have, nothing is concluded.
 func (w *watchdog) lookDisk(busy bool) bool {
 	limit := w.limiter.limits.Disk
-	// Counting takes at most a twentieth of the time.
-	if limit == 0 || !busy && !w.disk.time.IsZero() || time.Since(w.disk.time) < max(busyPause/2, 20*w.disk.took) {
+	// Counting takes at most a twentieth of the time, and a hundredth while the code does next to nothing: that is enough to write.
+	pause := max(busyPause/2, 20*w.disk.took)
+	if !busy && !w.disk.time.IsZero() {
+		pause = max(idleCount, 100*w.disk.took)
+	}
+	if limit == 0 || time.Since(w.disk.time) < pause {
 		return false
 	}
 	var used int64

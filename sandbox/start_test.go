@@ -34,6 +34,20 @@ func withForkServer(t *testing.T, change func(*sandbox.Config), test func(t *tes
 	})
 }
 
+func TestForkLeavesNoBytecodeInTheUsersFolder(t *testing.T) {
+	withForkServer(t, nil, func(t *testing.T, ctx context.Context, e *sandbox.Engine) {
+		mine := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(mine, "mine.py"), []byte("x = 1"), 0o644))
+		sbx := create(t, ctx, e, &sandbox.Options{WorkspacePath: mine})
+		require.Equal(t, backends.StartFork, sbx.Info().Start.Kind)
+		require.Equal(t, "1", mustRun(t, ctx, sbx, "import mine; mine.x").Text())
+		require.NoError(t, sbx.Kill(ctx))
+		left, err := os.ReadDir(mine)
+		require.NoError(t, err)
+		require.Len(t, left, 1)
+	})
+}
+
 func create(t *testing.T, ctx context.Context, e *sandbox.Engine, opts *sandbox.Options) *sandbox.Sandbox {
 	t.Helper()
 	sbx, err := e.Create(ctx, opts)

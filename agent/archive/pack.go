@@ -2,6 +2,7 @@ package archive
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,9 @@ type packer struct {
 // What below the folder may not be read is left out too, but for the folders themselves, and told of when the stream is
 // complete: *backends.SkippedError.
 func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Options) error {
-	p := &packer{ctx: ctx, tar: tar.NewWriter(w), buf: make([]byte, 256<<10), progress: newProgress(opts)}
+	// Who reads at the other end of a pipe is woken for each piece, and tar writes small ones.
+	out := bufio.NewWriterSize(w, 256<<10)
+	p := &packer{ctx: ctx, tar: tar.NewWriter(out), buf: make([]byte, 256<<10), progress: newProgress(opts)}
 	info, err := root.Lstat(name)
 	if err != nil {
 		return err
@@ -67,16 +70,31 @@ func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Op
 		if err != nil {
 			return err
 		}
-	} else if err := p.entry(root, name, path.Base(name), 0); err != nil {
+	} else if err := p.single(root, name); err != nil {
 		return err
 	} else if p.skipped.Count > 0 {
 		return p.skipped.Skipped[0].Err // it is all there is
 	}
 	p.tell()
-	if err := p.tar.Close(); err != nil {
+	if err := errors.Join(p.tar.Close(), out.Flush()); err != nil {
 		return err
 	}
 	return p.skipped.OrNil()
+}
+
+// single packs a file alone.
+func (p *packer) single(root *os.Root, name string) error {
+	dir, err := root.OpenRoot(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	open, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = open.Close() }()
+	return p.entry(dir, open, path.Base(name), path.Base(name), 0)
 }
 
 // EndOf is the error that ends a stream which came to err: what was left out does not make it end early.
@@ -101,7 +119,7 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: folders lie deeper than %d", prefix, maxDepth)
 	}
-	names, err := Names(dir, ".", maxEntries)
+	open, names, err := list(dir, ".", maxEntries)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed since
 	}
@@ -111,8 +129,9 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = open.Close() }()
 	for _, name := range names {
-		if err := p.entry(dir, name, prefix+name, depth); err != nil {
+		if err := p.entry(dir, open, name, prefix+name, depth); err != nil {
 			return err
 		}
 	}
@@ -121,23 +140,35 @@ func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
 
 // Names lists a folder of at most so many entries, sorted. Error: ErrTooMany.
 func Names(root *os.Root, name string, most int) ([]string, error) {
-	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+	dir, names, err := list(root, name, most)
 	if err != nil {
 		return nil, err
 	}
-	names, err := dir.Readdirnames(most + 1)
 	_ = dir.Close()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if len(names) > most {
-		return nil, ErrTooMany
-	}
-	slices.Sort(names)
 	return names, nil
 }
 
-func (p *packer) entry(dir *os.Root, name, full string, depth int) error {
+// list is Names, and the folder, which the caller closes.
+func list(root *os.Root, name string, most int) (*os.File, []string, error) {
+	dir, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := dir.Readdirnames(most + 1)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+	case len(names) > most:
+		err = ErrTooMany
+	default:
+		slices.Sort(names)
+		return dir, names, nil
+	}
+	_ = dir.Close()
+	return nil, nil, err
+}
+
+// entry packs what name is in an open folder, which is given in two ways.
+func (p *packer) entry(dir *os.Root, open *os.File, name, full string, depth int) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
@@ -158,7 +189,7 @@ func (p *packer) entry(dir *os.Root, name, full string, depth int) error {
 		}
 		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target, Mode: 0o777, ModTime: info.ModTime()})
 	case info.Mode().IsRegular():
-		return p.file(dir, name, full)
+		return p.file(open, name, full)
 	}
 	return nil
 }
@@ -196,8 +227,8 @@ func (p *packer) folderHeader(full string, info fs.FileInfo) error {
 	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()})
 }
 
-func (p *packer) file(dir *os.Root, name, full string) error {
-	f, err := dir.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+func (p *packer) file(dir *os.File, name, full string) error {
+	f, err := openIn(dir, name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
 		return nil // replaced since
 	}

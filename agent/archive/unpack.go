@@ -30,6 +30,7 @@ type unpacker struct {
 	skipped backends.SkippedError
 
 	dir  *os.Root // the folder of the entry before, kept open: entries of one folder follow one another
+	open *os.File // the same, once a file was made in it
 	name string   // of dir
 }
 
@@ -53,9 +54,18 @@ func Unpack(ctx context.Context, root *os.Root, r io.Reader, opts *Options) erro
 			return fmt.Errorf("read tar stream: %w", err)
 		}
 		if err := u.entry(header, stream); err != nil {
-			return fmt.Errorf("%s: %w", strings.ToValidUTF8(header.Name, "\uFFFD"), err)
+			return fmt.Errorf("%s: %w", shown(header.Name), err)
 		}
 	}
+}
+
+// shown is as much of a name as an error shows.
+func shown(name string) string {
+	const most = 200
+	if len(name) > most {
+		name = name[:most] + "..."
+	}
+	return strings.ToValidUTF8(name, "\uFFFD")
 }
 
 // place is an entry's name below the root. A leading slash counts for nothing, as with tar.
@@ -162,6 +172,16 @@ func (u *unpacker) enter(name string) (*os.Root, error) {
 	if u.dir != nil && u.name == name {
 		return u.dir, nil
 	}
+	// From a folder to one in it is one step; from the top it would be as many as it is deep.
+	if u.dir != nil && path.Dir(name) == u.name {
+		if info, err := u.dir.Lstat(path.Base(name)); err == nil && info.IsDir() {
+			if dir, err := u.dir.OpenRoot(path.Base(name)); err == nil {
+				u.leave()
+				u.dir, u.name = dir, name
+				return dir, nil
+			}
+		}
+	}
 	u.leave()
 	if name != "." {
 		if err := u.root.MkdirAll(name, 0o755); err != nil {
@@ -181,22 +201,44 @@ func (u *unpacker) leave() {
 		_ = u.dir.Close()
 		u.dir = nil
 	}
+	if u.open != nil {
+		_ = u.open.Close()
+		u.open = nil
+	}
 }
 
 func (u *unpacker) folder(name string, header *tar.Header) error {
 	if name == "." {
 		return nil
 	}
-	if err := u.root.MkdirAll(name, 0o755); err != nil {
+	dir, err := u.enter(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	if err := dir.Mkdir(base, 0o755); errors.Is(err, fs.ErrExist) {
+		// A folder, or a link to one, which only the top knows to lead nowhere else.
+		if err := u.root.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
+		return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
+	} else if err != nil {
 		return err
 	}
 	// What follows must be able to go in.
-	return u.root.Chmod(name, header.FileInfo().Mode().Perm()|0o700)
+	return dir.Chmod(base, header.FileInfo().Mode().Perm()|0o700)
 }
 
 // file stores a file: under its own name when that is free, else to take the place of what is there.
 func (u *unpacker) file(dir *os.Root, name string, header *tar.Header, contents io.Reader) error {
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if u.open == nil {
+		open, err := dir.Open(".")
+		if err != nil {
+			return err
+		}
+		u.open = open
+	}
+	f, err := openIn(u.open, name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return u.replaceFile(dir, name, header, contents)
 	}

@@ -93,6 +93,7 @@ def _interpreter(python: str) -> None:
     old, new = sys.prefix, os.path.dirname(os.path.dirname(python))
     sys.prefix = sys.exec_prefix = new
     sys.executable = python
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 
     def moved(path: str) -> str:
         return new + path[len(old) :] if path == old or path.startswith(old + os.sep) else path

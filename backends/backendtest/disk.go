@@ -46,6 +46,20 @@ with open("big", "wb") as f:
     for _ in range(1000): f.write(bytes(1 << 20)); f.flush(); time.sleep(.01)`)
 		require.Equal(t, backends.LimitDisk, found.Limit)
 	})
+	withLimits(t, open, "ClosedFoldersCountAsLastSeen", limits, func(t *testing.T, ctx context.Context, in backends.Instance) {
+		found := endedBy(t, ctx, in, `
+import os, time
+def fill(name):
+    with open(name, "wb") as f:
+        for _ in range(12): f.write(bytes(1 << 20)); f.flush(); time.sleep(.01)
+os.mkdir("d")
+fill("d/one")
+time.sleep(1)
+os.chmod("d", 0)
+fill("two")
+time.sleep(60)`)
+		require.Equal(t, backends.LimitDisk, found.Limit)
+	})
 	withLimits(t, open, "OurOwnCallsKeepToIt", limits, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files, c := in.Files(), startKernel(t, ctx, in, backends.KernelConfig{})
 		require.Empty(t, c.run("import time; kept = 'kept'"))
@@ -57,10 +71,10 @@ with open("big", "wb") as f:
 			require.Equal(t, backends.LimitDisk, limit.Limit)
 			require.EqualValues(t, 20<<20, limit.Allowed)
 		}
+		write(t, ctx, files, "big", "old")
 		_, err := files.Write(ctx, "big", io.LimitReader(zeros{}, 60<<20), nil)
 		full(err)
-		_, err = files.Stat(ctx, "big")
-		require.Error(t, err)
+		require.Equal(t, "old", read(t, ctx, files, "big"))
 		_, err = files.Write(ctx, "half", io.LimitReader(zeros{}, 11<<20), nil)
 		require.NoError(t, err)
 		full(files.Copy(ctx, "half", "other"))

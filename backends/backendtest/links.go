@@ -71,7 +71,7 @@ func testNoUserFolders(t *testing.T, open Open) {
 
 func testWorkspacePath(t *testing.T, open Open) {
 	mine := t.TempDir()
-	plant(t, mine, map[string]string{"data.csv": "a,b", "sub/deep": "below"})
+	plant(t, mine, map[string]string{"data.csv": "a,b", "sub/deep": "below", "mine.py": "x = 1"})
 	withSpec(t, open, "FilesAndCode", backends.Spec{WorkspacePath: mine}, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
 		require.Equal(t, "a,b", read(t, ctx, files, "data.csv"))
@@ -86,9 +86,12 @@ print("out of the code")
 `))
 		require.Equal(t, "x", read(t, ctx, files, "by code"))
 		require.Equal(t, "replaced", sh(t, ctx, in, "cat data.csv"))
+		require.Equal(t, "1", startKernel(t, ctx, in, backends.KernelConfig{}).run("import mine; print(mine.x, end='')"))
+		require.Equal(t, "1\n", sh(t, ctx, in, "python3 -c 'import mine; print(mine.x)'"))
 		require.NoError(t, in.Destroy(ctx))
 		require.Equal(t, map[string]string{
 			"data.csv": "replaced", "sub": "folder", "sub/deep": "below", "new": "folder", "new/file": "from outside", "by code": "x",
+			"mine.py": "x = 1",
 		}, tree(t, mine), "all of the user's and nothing of ours")
 	})
 }

@@ -39,6 +39,7 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 		testLinks(t, open)
 	})
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
+	t.Run("heavy", func(t *testing.T) { testHeavy(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("branches", func(t *testing.T) { testBranches(t, open) })
@@ -50,6 +51,7 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 func RunLimits(t *testing.T, open Open) {
 	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
 	t.Run("disk", func(t *testing.T) { testDisk(t, open) })
+	t.Run("shared memory", func(t *testing.T) { testSharedMemory(t, open) })
 	t.Run("stats", func(t *testing.T) { testStats(t, open) })
 	t.Run("pause", func(t *testing.T) { testPause(t, open) })
 }

@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -114,6 +116,31 @@ func TestLinksNeverLeadOut(t *testing.T) {
 	data, err := os.ReadFile(secret)
 	require.NoError(t, err)
 	require.Equal(t, "s3cret", string(data))
+}
+
+func TestDevicesAreNeverOpened(t *testing.T) {
+	_, in, _ := create(t)
+	ctx, files := t.Context(), in.Files()
+	for name, device := range map[string]uint32{"endless": unix.S_IFCHR, "disk": unix.S_IFBLK} {
+		if err := unix.Mknod(filepath.Join(in.Workspace(), name), device|0o666, int(unix.Mkdev(1, 5))); err != nil {
+			t.Skip("no device can be made here:", err)
+		}
+		_, err := files.Open(ctx, name, nil)
+		require.ErrorIs(t, err, backends.ErrNotRegular)
+		_, err = files.Write(ctx, name, strings.NewReader("x"), nil)
+		require.ErrorIs(t, err, backends.ErrNotRegular)
+		require.ErrorIs(t, files.Copy(ctx, name, "copy"), backends.ErrNotRegular)
+		require.Error(t, files.SetMetadata(ctx, name, map[string]string{"a": "b"}))
+		info, err := files.Stat(ctx, name)
+		require.NoError(t, err)
+		require.Equal(t, backends.TypeOther, info.Type)
+	}
+	var buf bytes.Buffer
+	require.NoError(t, files.Export(ctx, "", &buf))
+	require.NotContains(t, buf.String(), "endless")
+	for _, name := range []string{"endless", "disk"} {
+		require.NoError(t, files.Remove(ctx, name))
+	}
 }
 
 func TestLinksSwappedMeanwhileNeverLeadOut(t *testing.T) {
