@@ -1,4 +1,4 @@
-"""The rows that a chart of altair draws, and what Vega would compute of them: groups, sums, bins, units of time."""
+"""The rows that a chart of altair draws, and what Vega would compute of them: groups, sums, bins, dates."""
 
 from __future__ import annotations
 

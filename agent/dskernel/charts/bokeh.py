@@ -57,13 +57,25 @@ def chart(figure):
 
     if isinstance(figure, Plot):
         return _plot(figure, shape.Budget()) if figure.renderers else None
-    plots = list(figure.select({"type": Plot}))
+    plots = list(_plots(figure)) or list(figure.select({"type": Plot}))
     if not plots:
         return None
     budget = shape.Budget(len(plots))
     if len(plots) == 1:
         return _plot(plots[0], budget)
     return shape.superchart(None, [_plot(p, budget) for p in plots[: shape.SERIES]])
+
+
+def _plots(part):
+    """Yields the plots of a layout in their order; select has none."""
+    from bokeh.models import Plot
+
+    if isinstance(part, Plot):
+        yield part
+        return
+    children = getattr(part, "children", None) or [tab.child for tab in getattr(part, "tabs", ())]
+    for child in children:
+        yield from _plots(child[0] if isinstance(child, tuple) else child)
 
 
 def _plot(plot, budget) -> dict:

@@ -1,5 +1,7 @@
-"""Boxes with whiskers, which bokeh draws as bars with strokes: quartiles are bars that float, whiskers are segments or
-an annotation, and points are outliers."""
+"""Boxes with whiskers, as people draw them with bokeh.
+
+Quartiles are bars that float, whiskers are segments or an annotation, and points are outliers.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def values(renderer, name: str):
 
 
 def plain(column):
-    """Returns a column as a list or an array: slices of it are of its first values, whatever pandas' index."""
+    """Returns a column as a list or an array, whose slices know nothing of pandas' index."""
     return column.to_numpy() if hasattr(column, "to_numpy") else column
 
 

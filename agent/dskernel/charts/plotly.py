@@ -177,7 +177,7 @@ def array(value):
 
 
 def flat(values):
-    """Returns the labels of an axis of several levels as one text each: its values are a list for each level."""
+    """Returns labels of several levels, which come as a list for each level, as one text each."""
     if not 0 < len(values) <= 8 or not all(
         isinstance(v, (list, tuple, dict)) or getattr(v, "ndim", 0) == 1 for v in values
     ):

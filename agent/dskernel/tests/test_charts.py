@@ -297,7 +297,8 @@ def test_figures_of_plotly(kernel, code, kind, elements):  # noqa: F811
             [("Group 0", "1.25", 1), ("Group 0", "2.25", 1), ("Group 0", "3.25", 1), ("Group 0", "3.75", 1)],
         ),
         (
-            "alt.Chart(pd.DataFrame({'t': pd.to_datetime(['2024-01-02', '2024-02-03', '2024-01-09']), 'y': [1, 2, 3]}))"
+            "t = pd.to_datetime(['2024-01-02', '2024-02-03', '2024-01-09'])\n"
+            "alt.Chart(pd.DataFrame({'t': t, 'y': [1, 2, 3]}))"
             ".mark_bar().encode(x='month(t):O', y='sum(y)')",
             "bar",
             [("Group 0", "Jan", 4), ("Group 0", "Feb", 2)],
@@ -436,7 +437,8 @@ def test_reading_a_figure_is_bounded(kernel, library):  # noqa: F811
     assert kernel.run(M + setup).reply["status"] == "ok"
     for figure, (limit, count) in figures.items():
         r = kernel.run(
-            "f = %s\ndef timed():\n    t = time.thread_time(); c = _chart(f); return time.thread_time() - t, c\n"
+            "f = %s\ndef timed():\n    t = time.thread_time(); c = _chart(f)\n"
+            "    return time.thread_time() - t, c\n"
             "t, c = min((timed() for _ in range(3)), key=lambda pair: pair[0])\n"  # others share the machine
             "print(t, c['type'], c.get('element_count'), len(c['elements']))" % figure
         )
