@@ -210,7 +210,7 @@ slices = {
     "end": turns,
     "color": ["#4269d0", "#efb118", "#ff725c"],
 }
-chart = bokeh_figure(title="Bottles", height=350, x_range=(-1, 1.5))
+chart = bokeh_figure(title="Bottles", height=350, width=440, x_range=(-1, 1.5), y_range=(-1, 1))
 chart.wedge(x=0, y=0, radius=0.8, start_angle="start", end_angle="end", color="color", legend_field="grower", source=slices)
 chart
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import warnings
 
-from dskernel.charts import artists, shape
+from dskernel.charts import artists, fonts, shape
 from dskernel.charts.axis import Axis
 from dskernel.charts.legend import Names
 from dskernel.guard import quietly
 
 
 def connect(shell) -> None:
-    """Lets pyplot's inline backend know the shell, if it was imported before there was one."""
+    """Lets pyplot's inline backend know the shell, if it was imported before there was one; and adds a font."""
+    quietly(fonts.add_fallback)
     inline = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()

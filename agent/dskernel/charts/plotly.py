@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import math
 import os
 import sys
 
-from dskernel.charts import histogram, html, shape, stats
+from dskernel.charts import histogram, html, kaleido, shape, stats
 from dskernel.guard import quietly
 from dskernel.values import scalar
 
@@ -52,7 +51,7 @@ def bundle(figure: dict) -> dict:
     if page:
         made["text/html"] = page
     made["text/plain"] = "Figure(%s)" % ", ".join(_kind(t) for t in (figure.get("data") or [])[:20])
-    picture = quietly(_picture, figure)
+    picture = quietly(kaleido.picture, figure)
     if picture:
         made["image/png"] = picture
     data = quietly(chart, figure)
@@ -65,25 +64,6 @@ def _script() -> str:
     from plotly.offline import get_plotlyjs
 
     return html.inline(get_plotlyjs())
-
-
-_pictures = {"can": None}
-
-
-def _picture(figure: dict):
-    """Draws a figure, if kaleido and the browser it needs are there. After a failure it is not tried anew."""
-    if _pictures["can"] is None:
-        from importlib.util import find_spec
-
-        _pictures["can"] = find_spec("kaleido") is not None
-    if not _pictures["can"]:
-        return None
-    _pictures["can"] = False
-    import plotly.io
-
-    drawn = plotly.io.to_image(figure, format="png", validate=False)
-    _pictures["can"] = True
-    return base64.b64encode(drawn).decode()
 
 
 def chart(figure: dict):
