@@ -1,4 +1,4 @@
-"""Pictures of plotly's figures. kaleido draws them in a browser, which takes seconds to start or never answers.
+"""Pictures of plotly's figures. kaleido draws them in a browser, which is slow to start or never answers.
 
 One browser serves the session. A run waits for its pictures so long in all; then its figures come without.
 """
@@ -20,7 +20,7 @@ _state = {"can": None, "begun": False, "run": None, "left": RUN, "thread": None}
 
 
 def picture(figure: dict) -> str | None:
-    """Draws a figure, if kaleido and a browser are there and are done in time. After a failure none is drawn."""
+    """Draws a figure, if kaleido and a browser are there and done in time. After a failure none is drawn."""
     if _state["can"] is None:
         from importlib.util import find_spec
 

@@ -12,7 +12,7 @@ from dskernel.guard import quietly
 
 
 def connect(shell) -> None:
-    """Lets pyplot's inline backend know the shell, if it was imported before there was one; and adds a font."""
+    """Adds a font, and lets pyplot's backend know the shell, if it was imported before there was one."""
     quietly(fonts.add_fallback)
     inline = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:

@@ -241,6 +241,19 @@ def test_tables_are_cut_and_say_so(kernel):
         ("pd.DataFrame({('a', 1): [1]})", {"a, 1": [1]}),
         ("pd.DataFrame({'a': pd.period_range('2024', periods=1, freq='M')})", {"a": ["2024-01-01T00:00:00"]}),
         ("pd.DataFrame()", {}),
+        (
+            "pd.DataFrame({'t': pd.to_datetime(['2024-01-02 03:04:05.000000006', None])})",
+            {"t": ["2024-01-02T03:04:05.000000006", None]},
+        ),
+        (
+            "pd.DataFrame({'d': pd.to_timedelta([1, 2], unit='ns')})",
+            {"d": ["0 days 00:00:00.000000001", "0 days 00:00:00.000000002"]},
+        ),
+        (
+            "pd.DataFrame({'l': [[1, float('nan')], {'a': (2, 'x')}, None]})",
+            {"l": [[1, None], {"a": [2, "x"]}, None]},
+        ),
+        ("pd.DataFrame({'l': [list(range(1001))]})", {"l": [str(list(range(1001)))]}),
         ("pd.DataFrame({'a': pd.Categorical(['x', None])})", {"a": ["x", None]}),
         ("pd.DataFrame({'a': pd.to_timedelta([1, None], unit='s')})", {"a": ["0 days 00:00:01", None]}),
     ],
@@ -270,6 +283,10 @@ def test_tables_of_polars(kernel):
         {"name": "d", "dtype": "Date"},
     ]
     assert one(kernel, "pl.Series('s', [1.5, float('nan')])")["e2b/data"] == {"s": [1.5, None]}
+    b = one(kernel, "pl.DataFrame({'l': [[1, 2], None], 's': [{'a': 1}, {'a': None}]})")
+    assert b["e2b/data"] == {"l": [[1, 2], None], "s": [{"a": 1}, {"a": None}]}
+    b = one(kernel, "pl.Series('t', [1_000_000_001]).cast(pl.Datetime('ns'))")
+    assert b["e2b/data"] == {"t": ["1970-01-01T00:00:01.000000001"]}
 
 
 LIBRARIES = {
