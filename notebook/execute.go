@@ -191,7 +191,9 @@ func (e *executor) step(ctx context.Context, index int, c *Cell) error {
 	err := e.run(ctx, c)
 	status := StatusCompleted
 	if err != nil {
-		status = StatusFailed
+		if !endedItself(err) {
+			status = StatusFailed
+		}
 		err = &CellError{Index: index, Cell: c, Err: err}
 	}
 	e.tell(index, c, status)
