@@ -106,24 +106,55 @@ func runExample(t *testing.T, bin, name string, wants []string, env ...string) {
 		require.Greater(t, decoded.Bounds().Dx(), 200)
 	}
 	if name == "gallery" {
-		checkGallery(t, dir)
+		checkGallery(t, filepath.Join(dir, "out"), string(out))
 	}
 	if name == "analysis" || name == "streaming" {
 		require.Len(t, pictures, 1)
 	}
 }
 
-// checkGallery looks at the page in a browser.
-func checkGallery(t *testing.T, dir string) {
+// galleryCharts are the charts that each library of the gallery draws, by their digests' first words.
+var galleryCharts = map[string][]string{
+	"matplotlib": {"line", "scatter", "bar", "pie", "box", "figure"},
+	"pandas":     {"line", "scatter", "bar", "pie", "box", "figure"},
+	"seaborn":    {"line", "scatter", "bar", "box", "figure"},
+	"plotly":     {"line", "scatter", "bar", "pie", "box", "bar", "figure"},
+	"altair":     {"line", "scatter", "bar", "pie", "box", "bar", "figure"},
+	"bokeh":      {"line", "scatter", "bar", "pie", "box", "figure"},
+}
+
+// checkGallery looks at what the gallery says of its charts, and at its page in a browser.
+func checkGallery(t *testing.T, dir, said string) {
 	t.Helper()
+	drawn := map[string][]string{}
+	missing := ""
+	for line := range strings.Lines(said) {
+		library, digest, _ := strings.Cut(line, ": ")
+		if library == "not installed" {
+			missing = digest
+		}
+		if galleryCharts[library] != nil {
+			drawn[library] = append(drawn[library], strings.Fields(digest)[0])
+			if strings.HasPrefix(digest, "figure ") {
+				require.Contains(t, digest, " charts", "several in one")
+			}
+		}
+	}
+	for library, kinds := range galleryCharts {
+		if !strings.Contains(missing, library) {
+			require.Equal(t, kinds, drawn[library], library)
+		}
+	}
 	page, err := os.ReadFile(filepath.Join(dir, "gallery.html"))
 	require.NoError(t, err)
-	found := reporttest.Load(t, page)
+	found := reporttest.Look(t, page)
 	require.GreaterOrEqual(t, found.Images, 11, "of matplotlib and pandas alone")
 	require.Empty(t, found.Broken)
 	require.GreaterOrEqual(t, found.Frames, 1, "a table at least")
 	require.Empty(t, found.Silent)
+	require.Empty(t, found.Blank)
 	require.Empty(t, found.Requests)
+	require.Contains(t, found.Text, "pie chart 'Bottles' with 3 slices", "captions are seen")
 }
 
 func TestProgramsOfTheReadmeAreTheExamples(t *testing.T) {

@@ -38,8 +38,9 @@ type ExecuteOptions struct {
 	Progress bool
 	// OnCell hears of each cell that is run: StatusRunning, then how it ended.
 	OnCell func(index int, c *Cell, status Status)
-	// Save is called before the first cell, whenever a cell has ended, and at the end. One that takes more than 100 ms is not
-	// called again before ten times as long has passed, except at the end. Its error ends Execute.
+	// Save is called before each cell that is run, which is marked as running by then if Progress is set, and at the end. One that
+	// takes more than 100 ms is not called again before ten times as long has passed, 10 s at most; then it is called while
+	// the cell runs. Its error ends Execute.
 	Save func(*Notebook) error
 }
 
@@ -85,6 +86,7 @@ type executor struct {
 	opts     ExecuteOptions
 	recorder *recorder
 	nextSave time.Time // not before
+	behind   bool      // a save was left out
 }
 
 func (e *executor) execute(ctx context.Context) error {
@@ -106,7 +108,7 @@ func (e *executor) execute(ctx context.Context) error {
 	return errors.Join(failed, e.save())
 }
 
-// prepare empties the cells that will be run and saves the notebook before anything happens.
+// prepare empties the cells that will be run.
 func (e *executor) prepare() error {
 	if e.nb.Metadata == nil {
 		e.nb.Metadata = map[string]any{}
@@ -125,7 +127,7 @@ func (e *executor) prepare() error {
 			delete(c.Metadata, "execution")
 		}
 	}
-	return e.save()
+	return nil
 }
 
 // languageInfo is what the kernel says of its language, as JSON values.
@@ -142,18 +144,25 @@ func (c *Cell) Runs() bool {
 	return c.Type == Code && strings.TrimSpace(c.Source) != "" && !c.HasTag(TagSkip)
 }
 
-// slowSave is how long a save may take that is done after every cell.
-const slowSave = 100 * time.Millisecond
+// A save that takes longer than slowSave is done less often than before every cell, but every longestLag at least.
+const (
+	slowSave   = 100 * time.Millisecond
+	longestLag = 10 * time.Second
+)
 
 func (e *executor) save() error {
 	start := time.Now()
-	if e.opts.Save == nil || start.Before(e.nextSave) {
+	if e.opts.Save == nil {
 		return nil
 	}
+	if e.behind = start.Before(e.nextSave); e.behind {
+		return nil
+	}
+	e.recorder.flush()
 	giveLibraries(e.nb, e.context)
 	err := e.opts.Save(e.nb)
 	if took := time.Since(start); took > slowSave {
-		e.nextSave = time.Now().Add(10 * took)
+		e.nextSave = time.Now().Add(min(10*took, longestLag))
 	}
 	return err
 }
@@ -174,27 +183,27 @@ func (e *executor) step(ctx context.Context, index int, c *Cell) error {
 		e.tell(index, c, StatusCompleted)
 		return nil
 	}
+	e.recorder.begin(c)
 	e.tell(index, c, StatusRunning)
+	if err := e.save(); err != nil { // with what the cell before showed
+		return err
+	}
 	err := e.run(ctx, c)
 	status := StatusCompleted
 	if err != nil {
-		status = StatusFailed
+		if !endedItself(err) {
+			status = StatusFailed
+		}
 		err = &CellError{Index: index, Cell: c, Err: err}
 	}
 	e.tell(index, c, status)
-	if err != nil {
-		return err // saved at the end, which is now
-	}
-	return e.save()
+	return err // it is saved before the next cell, or at the end
 }
 
 // run runs a code cell.
 func (e *executor) run(ctx context.Context, c *Cell) error {
-	e.recorder.begin(c)
 	// The recorder keeps the outputs; the run's own folding of them would keep everything twice.
-	run, err := e.context.RunCode(ctx, c.Source, &sandbox.RunOptions{
-		Timeout: e.opts.Timeout, MaxOutput: 1, OnEvent: e.recorder.add,
-	})
+	run, err := e.follow(ctx, c.Source, &sandbox.RunOptions{Timeout: e.opts.Timeout, MaxOutput: 1, OnEvent: e.recorder.add})
 	reply := e.recorder.end()
 	if e.opts.CoalesceStreams {
 		c.Outputs = coalesce(c.Outputs)
@@ -211,6 +220,29 @@ func (e *executor) run(ctx context.Context, c *Cell) error {
 		return nil
 	}
 	return raised
+}
+
+// follow runs code to its end. A file that is behind is saved meanwhile, when that is due.
+func (e *executor) follow(ctx context.Context, code string, opts *sandbox.RunOptions) (*sandbox.Execution, error) {
+	run, err := e.context.StartCode(ctx, code, opts)
+	if err != nil {
+		return new(sandbox.Execution), err
+	}
+	defer func() { _ = run.Close() }()
+	whole := context.WithoutCancel(ctx) // the run ends by itself when ctx does
+	for e.behind {
+		part, cancel := context.WithDeadline(whole, e.nextSave)
+		execution, err := run.Wait(part)
+		due := part.Err() != nil && errors.Is(err, context.DeadlineExceeded)
+		cancel()
+		if !due {
+			return execution, err
+		}
+		if err := e.save(); err != nil {
+			return execution, err
+		}
+	}
+	return run.Wait(whole)
 }
 
 // replyError is what the kernel says the code raised; an error that was merely shown is none.

@@ -127,7 +127,7 @@ func TestCellsAreSavedAndToldOneByOne(t *testing.T) {
 		require.Equal(t, "ZeroDivisionError", errorName(err))
 		require.ErrorContains(t, err, "notebook: cell 3 (In [2]): ZeroDivisionError: division by zero")
 		require.Equal(t, []string{"0 running", "0 completed", "2 running", "2 failed"}, told)
-		require.Equal(t, 3, saves, "before, after the first, and at the end")
+		require.Equal(t, 3, saves, "before each cell, and at the end")
 
 		full := errors.New("disk is full")
 		err = notebook.Execute(ctx, nb, sbx.DefaultContext(), &notebook.ExecuteOptions{Save: func(*notebook.Notebook) error { return full }})
@@ -216,5 +216,37 @@ func TestAContextThatIsInUseCountsOn(t *testing.T) {
 		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), nil))
 		require.Equal(t, 2, *nb.Cells[0].ExecutionCount)
 		require.True(t, strings.HasPrefix(nb.Cells[0].Outputs[0].Data["text/plain"].(string), "42"))
+	})
+}
+
+func TestAFileTellsWhichCellRuns(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		nb := makeNotebook("print('one')", "2", "3")
+		var statuses []string
+		slow := false
+		var late []string
+		save := func(nb *notebook.Notebook) error {
+			status := ""
+			for _, c := range nb.Cells {
+				status += c.Metadata["papermill"].(map[string]any)["status"].(string)[:1]
+			}
+			statuses = append(statuses, status)
+			if slow {
+				if o := nb.Cells[2].Outputs; len(o) > 0 {
+					late = append(late, o[0].Text)
+				}
+				time.Sleep(110 * time.Millisecond)
+			}
+			return nil
+		}
+		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), &notebook.ExecuteOptions{Progress: true, Save: save}))
+		require.Equal(t, []string{"rpp", "crp", "ccr", "ccc"}, statuses)
+
+		// A slow save is made up for while a cell runs.
+		slow = true
+		nb = makeNotebook("1", "2", "import time\nprint('begun', flush=True)\ntime.sleep(3)\nprint('over')")
+		require.NoError(t, notebook.Execute(ctx, nb, sbx.DefaultContext(), &notebook.ExecuteOptions{Progress: true, Save: save}))
+		require.Contains(t, late, "begun\n")
+		require.Equal(t, "begun\nover\n", late[len(late)-1])
 	})
 }

@@ -41,6 +41,24 @@ func TestFilesAreThoseOfNbformatByteForByte(t *testing.T) {
 	})
 }
 
+func TestNotebooksOfRealToolsStayAsTheyAre(t *testing.T) {
+	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
+		dir := t.TempDir()
+		made := strings.Fields(oracle(t, python, "real", dir))
+		require.Subset(t, made, []string{"big.ipynb", "executed.ipynb", "minor0.ipynb", "minor5.ipynb", "widgets.ipynb"})
+		for _, name := range made {
+			t.Run(name, func(t *testing.T) {
+				path := filepath.Join(dir, name)
+				nb, err := notebook.ReadFile(path)
+				require.NoError(t, err)
+				require.Empty(t, nb.Repairs)
+				require.True(t, readText(t, path) == encode(t, nb), "reading and writing changes nothing")
+				oracle(t, python, "validate", path)
+			})
+		}
+	})
+}
+
 // version3 is a notebook as IPython 2 wrote them.
 const version3 = `{
  "metadata": {"name": "old", "signature": "sha256:0"},
@@ -133,7 +151,7 @@ func TestWhatCanBeMendedIsMendedAndSaid(t *testing.T) {
 	require.Equal(t, []string{
 		"cells[0].outputs is missing, taken as none",
 		"cells[1].outputs[0].transient is not to be stored, left out",
-		`cells[4].cell_type "future" is not known, the cell is kept and never run`,
+		`cells[4].cell_type "future" is not known, the cell is now a raw one`,
 		"cells[1] has the id of an earlier cell, given another",
 		"cells[2] has an invalid id, given another",
 		"cells[3] has no id, given one",
@@ -143,7 +161,12 @@ func TestWhatCanBeMendedIsMendedAndSaid(t *testing.T) {
 		require.NotContains(t, out, gone)
 	}
 	require.Equal(t, "ab", nb.Cells[1].Outputs[0].Data["text/plain"])
-	require.Contains(t, out, "\"source\": {\n    \"kept\": 1\n   }")
+	require.Contains(t, out, "\"source\": {\n      \"kept\": 1\n     }")
+	require.Contains(t, out, "\"cell_type\": \"future\"")
+	require.Equal(t, notebook.Raw, nb.Cells[4].Type)
+	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
+		oracle(t, python, "validate", write(t, nb, "mended.ipynb"))
+	})
 	ids := map[string]bool{}
 	for _, c := range nb.Cells {
 		ids[c.ID] = true

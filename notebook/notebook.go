@@ -28,7 +28,7 @@ type Notebook struct {
 	extra map[string]any // what the format does not know
 }
 
-// CellType is what a cell holds. Types that are not known are kept and never run.
+// CellType is what a cell holds. Reading makes raw cells of types that are not known.
 type CellType string
 
 // The types of cells.

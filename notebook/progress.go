@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"slices"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
@@ -83,12 +84,17 @@ func (nb *Notebook) progressEnd(failed error) {
 	if failed == nil || !errors.As(failed, &cell) {
 		return
 	}
-	record["exception"] = true
-	raised := new(sandbox.ExecutionError)
-	if errors.As(failed, &raised) && raised.Name == "SystemExit" && (raised.Value == "" || raised.Value == "0") {
-		return // a notebook that ended itself
+	if endedItself(failed) {
+		return
 	}
+	record["exception"] = true
 	nb.mark(cell)
+}
+
+// endedItself reports whether a notebook ended because it wanted to: by sys.exit with success.
+func endedItself(err error) bool {
+	raised := new(sandbox.ExecutionError)
+	return errors.As(err, &raised) && raised.Name == "SystemExit" && slices.Contains([]string{"", "0", "None", "False"}, raised.Value)
 }
 
 const (

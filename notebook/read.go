@@ -231,8 +231,15 @@ func (rd *reader) cell(object map[string]any, where string) (*Cell, error) {
 			}
 		}
 	default:
-		rd.mend("%scell_type %q is not known, the cell is kept and never run", where, kind)
-		c.Source, _ = joined(object["source"])
+		rd.mend("%scell_type %q is not known, the cell is now a raw one", where, kind)
+		c.Type = Raw
+		if source, ok := joined(object["source"]); ok {
+			c.Source = source
+			delete(object, "source")
+		}
+		// What else it has no schema allows, except as metadata.
+		object["cell_type"] = kind
+		c.Metadata["unknown_cell"], c.extra = object, nil
 		return c, nil
 	}
 	c.Source, err = rd.text(object, "source", where)

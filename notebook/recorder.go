@@ -139,6 +139,13 @@ func (r *recorder) addText(s *messaging.Stream) {
 	r.text.WriteString(s.Text)
 }
 
+// flush gives the stream output under way the text it has by now.
+func (r *recorder) flush() {
+	if r.stream != nil {
+		r.stream.Text = r.text.String()
+	}
+}
+
 // closeStream gives the stream output under way its text.
 func (r *recorder) closeStream() {
 	if r.stream != nil {

@@ -53,10 +53,11 @@ func (b *builder) shown(o *notebook.Output) []output {
 	text := bundleText(o.Data, "text/plain")
 	page := bundleText(o.Data, "text/html")
 	picture, ok := b.picture(o)
+	picture.Caption = o.Caption
 	switch {
 	case ok && isInteractive(page):
 		if frame := b.frame(page); !frame.Remote {
-			frame.Open = "interactive"
+			frame.Open, frame.Alt = "interactive", o.Caption
 			return []output{picture, frame}
 		}
 		return []output{picture}
@@ -64,6 +65,7 @@ func (b *builder) shown(o *notebook.Output) []output {
 		return []output{picture}
 	case page != "":
 		frame := b.frame(page)
+		frame.Alt, frame.Caption = o.Caption, o.Caption
 		if frame.Remote {
 			return []output{frame, note("This output wants scripts from the network, which a report does not load.")}
 		}

@@ -92,8 +92,10 @@ type output struct {
 	Image  template.URL
 	Width  int // of the image; 0 is its own
 	Height int
-	Alt    string // of the image: what a chart shows, in words
-	Frame  string // a document
+	Alt    string // of the image, title of the frame: what a chart shows, in words
+	// Caption is that too, where it is to be seen.
+	Caption string
+	Frame   string // a document
 	// Libraries is how many of the page's libraries Frame needs first, if it is Filled by the page's script at all.
 	Libraries int
 	Filled    bool

@@ -217,3 +217,21 @@ func requireText(t *testing.T, page, want string) {
 func TestReportOfAnEmptyNotebook(t *testing.T) {
 	require.Contains(t, page(t, &notebook.Notebook{}, nil), "<h1>Notebook</h1>")
 }
+
+func TestChartsAreToldInWords(t *testing.T) {
+	picture, interactive := displays("image/png", dot), displays("text/html", "<script>draw()</script>")
+	picture.Caption, interactive.Caption = "line chart 'a <b>'\n- one", "bar chart 'c'"
+	text := page(t, shows(picture, interactive), nil)
+	require.Len(t, elements(t, text, "figcaption"), 1)
+	require.Equal(t, "line chart 'a <b>'\n- one", elements(t, text, "figcaption")[0].FirstChild.Data)
+	require.Equal(t, "bar chart 'c'", attribute(elements(t, text, "iframe")[0], "title"))
+	captions := 0
+	for _, p := range elements(t, text, "p") {
+		if attribute(p, "class") == "caption" {
+			captions++
+			require.Equal(t, "bar chart 'c'", p.FirstChild.Data)
+		}
+	}
+	require.Equal(t, 1, captions)
+	require.Equal(t, "output", attribute(elements(t, page(t, shows(displays("text/html", "<b>x</b>")), nil), "iframe")[0], "title"))
+}

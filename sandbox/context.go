@@ -84,6 +84,16 @@ func (c *Context) RunCode(ctx context.Context, code string, opts *RunOptions) (*
 	return c.sandbox.RunCode(ctx, code, &o)
 }
 
+// StartCode is Sandbox.StartCode in this context.
+func (c *Context) StartCode(ctx context.Context, code string, opts *RunOptions) (*Run, error) {
+	var o RunOptions
+	if opts != nil {
+		o = *opts
+	}
+	o.Context = c
+	return c.sandbox.StartCode(ctx, code, &o)
+}
+
 func (c *Context) current() *kernel.Kernel {
 	c.mu.Lock()
 	defer c.mu.Unlock()

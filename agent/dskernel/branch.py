@@ -49,6 +49,9 @@ class Brancher:
         if threading.current_thread() is not threading.main_thread():
             return refused(["the kernel does not run on the main thread"])
         _flush_streams()
+        pictures = sys.modules.get("dskernel.charts.kaleido")
+        if pictures is not None:
+            pictures.rest()  # a browser can't be copied
         found = survey(self._kernel, self._plant.threads(), self._plant.descriptors(), set(self._copies))
         if found.refusals:
             return refused(found.refusals)

@@ -12,9 +12,12 @@ class _TooMuch(Exception):
     pass
 
 
-def as_json(obj):
-    """Returns a copy that JSON can hold, with how to show it; None if it is too large or holds itself."""
-    left = [MOST]
+def as_json(obj, left: list[int] | None = None):
+    """Returns a copy that JSON can hold, with how to show it; None if it is too large or holds itself.
+
+    left is how many values it may have; what it has is taken off.
+    """
+    left = [MOST] if left is None else left
 
     def copy(value, depth: int):
         left[0] -= 1
@@ -30,9 +33,13 @@ def as_json(obj):
             return [copy(v, depth + 1) for v in value.tolist()]
         return scalar(value)
 
-    if len(obj) > MOST:
+    try:
+        made = copy(obj, 0) if len(obj) <= left[0] else None
+    except _TooMuch:
+        made = None
+    if made is None:
         return None
-    return copy(obj, 0), {"expanded": True, "e2b": True}  # the mark is for who stores only what users show
+    return made, {"expanded": True, "e2b": True}  # the mark is for who stores only what users show
 
 
 def _key(key) -> str:

@@ -7,11 +7,12 @@ the metadata of that form: ``columns`` in order with their ``dtype``, ``shape`` 
 
 from __future__ import annotations
 
-from dskernel.values import column, text
+from dskernel.values import column, scalar, text
 
 ROWS = 10_000
 COLUMNS = 1_000
 CELLS = 100_000
+CELL = 1_000  # values in one cell
 
 
 def frame(df) -> tuple[dict, dict]:
@@ -76,7 +77,23 @@ def _values(values) -> list:
         if getattr(values, "hasnans", False) and kind in "biu":  # pandas' own integers, with gaps
             return column(list(values))
         return column(values.to_numpy())
-    return column(values.to_list())
+    dtype = str(values.dtype)
+    if dtype.startswith("Datetime(time_unit='ns'") and "time_zone=None" in dtype:  # Python's dates have less
+        return column(values.to_numpy())
+    room = [CELLS]
+    return [_cell(v, room) for v in values.to_list()]
+
+
+def _cell(value, room: list[int]):
+    """Returns a value of a table; lists and structs as JSON, if they are not too large."""
+    if isinstance(value, (list, tuple, set, dict)) or getattr(value, "ndim", 0):
+        from dskernel.plain import as_json
+
+        left = [min(CELL, room[0])]
+        made = as_json(value, left)
+        room[0] -= min(CELL, room[0]) - max(0, left[0])
+        return text(str(value)) if made is None else made[0]
+    return scalar(value)
 
 
 def _index(values):

@@ -58,7 +58,7 @@ def _of_numpy(value):
     if isinstance(value, numpy.datetime64):
         return None if numpy.isnat(value) else _iso(value).item()
     if isinstance(value, numpy.timedelta64):
-        return None if numpy.isnat(value) else str(value.astype("timedelta64[us]").item())
+        return None if numpy.isnat(value) else _span(value)
     if isinstance(value, numpy.floating):
         value = float(value)
         return value if math.isfinite(value) else None
@@ -68,14 +68,28 @@ def _of_numpy(value):
     return text(str(value))
 
 
+def _span(value) -> str:
+    """Writes timedelta64 as Python has it, with nanoseconds where there are any."""
+    micro = value.astype("timedelta64[us]")
+    rest = int((value - micro).astype("timedelta64[ns]").astype("int64"))
+    shown = str(micro.item())
+    if rest > 0:
+        shown += ("" if "." in shown else ".000000") + "%03d" % rest
+    return shown
+
+
 def _iso(values):
-    """Writes datetime64 with seconds, and with parts of a second where there are any."""
+    """Writes datetime64 with seconds, and with as many digits of a second as there are."""
     import numpy
 
     values = numpy.asarray(values)
     seconds = values.astype("datetime64[s]")
     exact = numpy.isnat(values) | (seconds == values)
-    return numpy.datetime_as_string(seconds if exact.all() else values.astype("datetime64[us]"))
+    if exact.all():
+        return numpy.datetime_as_string(seconds)
+    micro = values.astype("datetime64[us]")
+    exact = numpy.isnat(values) | (micro == values)
+    return numpy.datetime_as_string(micro if exact.all() else values.astype("datetime64[ns]"))
 
 
 def column(values) -> list:

@@ -135,7 +135,7 @@ func convert(s *streams, from, to, ext string, write func(io.Writer) error) erro
 		return usagef("%s exists: give another name with --out, or the same to replace it", to)
 	}
 	if err != nil {
-		return err
+		return usagef("%w", err)
 	}
 	return errors.Join(write(f), f.Close())
 }

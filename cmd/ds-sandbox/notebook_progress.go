@@ -93,6 +93,8 @@ func (p *cellProgress) end() {
 	p.line.end()
 }
 
+func (p *cellProgress) took() time.Duration { return time.Since(p.start).Round(10 * time.Millisecond) }
+
 func (p *cellProgress) note(format string, args ...any) {
 	fmt.Fprintf(p.err, "[ds-sandbox] "+format+"\n", args...)
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +78,7 @@ func runNotebook(ctx context.Context, s *streams, c *common, o *notebookOptions)
 		save = func(*notebook.Notebook) error { return nil }
 	}
 	if err := save(nb); err != nil { // before anything is started for nothing
-		return err
+		return usagef("--out: %w", err)
 	}
 	p := newCellProgress(s.err, nb)
 	err = o.execute(ctx, s, c, nb, &notebook.ExecuteOptions{
@@ -170,13 +169,17 @@ func (o *notebookOptions) execute(
 // report says how the run ended, and with what exit code.
 func (o *notebookOptions) report(s *streams, err error, p *cellProgress) error {
 	if err == nil {
-		p.note("%d cells in %v, saved as %s", p.done, time.Since(p.start).Round(10*time.Millisecond), filepath.Base(o.out))
+		p.note("%d cells in %v, saved as %s", p.done, p.took(), filepath.Base(o.out))
 		return nil
 	}
 	var cell *notebook.CellError
 	var raised *sandbox.ExecutionError
 	if !errors.As(err, &cell) || !errors.As(err, &raised) {
 		return err
+	}
+	if code, ok := systemExit(raised); ok && code == 0 {
+		p.note("the notebook ended itself after %d cells in %v, saved as %s", p.done, p.took(), filepath.Base(o.out))
+		return nil
 	}
 	sink := newTextSink(s, nil, nil)
 	if err := sink.raised(raised); err != nil {

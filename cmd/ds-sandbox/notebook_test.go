@@ -66,7 +66,7 @@ func TestNotebookEndsAsItsCellsDo(t *testing.T) {
 	}{
 		"an exception":        {source: "1/0", code: exitRaised, err: "[ds-sandbox] cell 2 (In [2]): ZeroDivisionError: division by zero\n"},
 		"errors allowed":      {source: "1/0", args: []string{"--allow-errors"}, err: "3 cells in "},
-		"exit with success":   {source: "import sys; sys.exit()"},
+		"exit with success":   {source: "import sys; sys.exit()", err: "[ds-sandbox] the notebook ended itself after 2 cells in "},
 		"exit with a code":    {source: "raise SystemExit(7)", code: 7},
 		"time is over":        {source: "while True: pass", args: []string{"--timeout", "0.5"}, code: exitTimeout, err: "cell 2 (In [2]): run timed out after 500ms"},
 		"a dying kernel":      {source: "import os; os._exit(3)", code: exitFailed, err: "process exited with code 3"},
@@ -80,6 +80,10 @@ func TestNotebookEndsAsItsCellsDo(t *testing.T) {
 				require.Equal(t, test.code, c.wait(), c.err.String())
 				require.Contains(t, c.err.String(), test.err)
 				require.NotContains(t, c.err.String(), "\x1b")
+				if strings.Contains(test.source, "sys.exit()") {
+					require.NotContains(t, c.err.String(), "SystemExit")
+					require.NotContains(t, c.err.String(), "failed")
+				}
 				readFile(t, in)
 			})
 		})

@@ -99,6 +99,7 @@ func TestAFolderThatCantBeWrittenIsToldAtOnce(t *testing.T) {
 	for name, args := range map[string][]string{
 		"run":                  {"run", "-c", "1", "--out", locked},
 		"run in a file":        {"run", "-c", "1", "--out", file},
+		"notebook":             {"notebook", "run", notebookFile(t, "1"), "--out", filepath.Join(locked, "out.ipynb")},
 		"repl":                 {"repl", "--out", locked},
 		"repl's notebook":      {"repl", "--save", filepath.Join(locked, "s.ipynb")},
 		"repl's folder":        {"repl", "--save", dir},

@@ -10,8 +10,11 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
-// slowSave is how long a save may take that is done after every cell.
-const slowSave = 100 * time.Millisecond
+// A save that takes longer than slowSave is done less often than after every cell, but every longestLag at least.
+const (
+	slowSave   = 100 * time.Millisecond
+	longestLag = 10 * time.Second
+)
 
 // sessionFile is the notebook that a session is saved as; the file is a whole one at any time.
 type sessionFile struct {
@@ -47,7 +50,7 @@ func (f *sessionFile) save(c *sandbox.Context, last bool) error {
 		return fmt.Errorf("--save: %w", err)
 	}
 	if took := time.Since(start); took > slowSave {
-		f.next = time.Now().Add(10 * took)
+		f.next = time.Now().Add(min(10*took, longestLag))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ plt.show()
 
 # %% Boxes tags=["matplotlib"]
 groups = dict(list(flowers.groupby("species")["sepal length"]))
-plt.boxplot(list(groups.values()))
+plt.boxplot(list(groups.values()), patch_artist=True)
 plt.xticks(range(1, len(groups) + 1), groups.keys())
 plt.title("Sepals")
 plt.ylabel("length (cm)")
@@ -91,7 +91,11 @@ bottles.plot.pie(title="Bottles", ylabel="")
 plt.show()
 
 # %% Boxes tags=["pandas"]
-flowers.plot.box(title="Irises", ylabel="length (cm)")
+flowers.plot.box(title="Irises", ylabel="length (cm)", patch_artist=True)
+plt.show()
+
+# %% Several in one tags=["pandas"]
+shares.plot(subplots=True, title="Shares")
 plt.show()
 
 # %% [markdown] tags=["seaborn"]
@@ -108,7 +112,8 @@ sns.scatterplot(flowers, x="petal length", y="petal width", hue="species").set_t
 plt.show()
 
 # %% Bars tags=["seaborn"]
-sns.barplot(wines, x="grower", y="alcohol", errorbar=None).set_title("Alcohol of wines")
+wines["strong"] = (wines.alcohol > 13).map({True: "over 13 %", False: "up to 13 %"})
+sns.barplot(wines, x="grower", y="color_intensity", hue="strong", capsize=0.2).set_title("Colour of wines")
 plt.show()
 
 # %% Boxes tags=["seaborn"]
@@ -139,6 +144,12 @@ px.pie(names=bottles.index, values=bottles, title="Bottles")
 # %% Boxes tags=["plotly"]
 px.box(flowers, x="species", y="sepal length", title="Sepals")
 
+# %% A histogram tags=["plotly"]
+px.histogram(wines, x="alcohol", color="grower", title="Alcohol of wines")
+
+# %% Several in one tags=["plotly"]
+px.scatter(flowers, x="petal length", y="petal width", facet_col="species", title="Irises")
+
 # %% [markdown] tags=["altair"]
 # ## altair
 
@@ -159,6 +170,14 @@ alt.Chart(bottles.reset_index(), title="Bottles").mark_arc().encode(theta="count
 
 # %% Boxes tags=["altair"]
 alt.Chart(flowers, title="Sepals").mark_boxplot().encode(x="species:N", y="sepal length:Q").properties(width=300)
+
+# %% A histogram tags=["altair"]
+alt.Chart(wines, title="Alcohol of wines").mark_bar().encode(x=alt.X("alcohol:Q", bin=True), y="count()")
+
+# %% Several in one tags=["altair"]
+points = alt.Chart(flowers, title="Irises").mark_point().encode(x="petal length:Q", y="petal width:Q", color="species:N")
+bars = alt.Chart(alcohol.reset_index(), title="Wines").mark_bar().encode(x="grower:N", y="alcohol:Q")
+alt.hconcat(points, bars, title="Both")
 
 # %% [markdown] tags=["bokeh"]
 # ## bokeh
@@ -191,7 +210,7 @@ slices = {
     "end": turns,
     "color": ["#4269d0", "#efb118", "#ff725c"],
 }
-chart = bokeh_figure(title="Bottles", height=350, x_range=(-1, 1.5))
+chart = bokeh_figure(title="Bottles", height=350, width=440, x_range=(-1, 1.5), y_range=(-1, 1))
 chart.wedge(x=0, y=0, radius=0.8, start_angle="start", end_angle="end", color="color", legend_field="grower", source=slices)
 chart
 
@@ -199,5 +218,16 @@ chart
 lengths = flowers.groupby("species")["sepal length"].describe()
 chart = bokeh_figure(title="Sepals", x_range=list(lengths.index), height=350, y_axis_label="length (cm)")
 chart.segment(lengths.index, lengths["min"], lengths.index, lengths["max"])
-chart.vbar(x=lengths.index, width=0.5, bottom=lengths["25%"], top=lengths["75%"])
+chart.vbar(x=lengths.index, width=0.5, bottom=lengths["25%"], top=lengths["50%"], line_color="black")
+chart.vbar(x=lengths.index, width=0.5, bottom=lengths["50%"], top=lengths["75%"], line_color="black")
 chart
+
+# %% Several in one tags=["bokeh"]
+from bokeh.layouts import row
+
+parts = []
+for name in ("IBM", "MSFT"):
+    part = bokeh_figure(title=name, x_axis_type="datetime", height=250, width=350)
+    part.line(shares.index, shares[name])
+    parts.append(part)
+row(*parts)

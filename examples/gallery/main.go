@@ -1,5 +1,6 @@
 // Command gallery draws one chart of every kind with every plotting library that the sandbox has, and writes gallery.html: a
-// page that stands alone, with the pictures, what is interactive, and each chart in words. It also saves the notebook.
+// page that stands alone, with the pictures, what is interactive, and each chart in words. It also saves the notebook. Both are in the
+// folder that it is given, or else in out.
 package main
 
 import (
@@ -23,9 +24,12 @@ import (
 var script string
 
 func main() {
-	dir := "."
+	dir := "out"
 	if len(os.Args) > 1 {
 		dir = os.Args[1]
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		log.Fatal(err)
 	}
 	if err := run(context.Background(), dir); err != nil {
 		log.Fatal(err)
@@ -56,6 +60,13 @@ func run(ctx context.Context, dir string) error {
 		return err
 	}
 	fmt.Printf("%d cells in %.1f s\n", len(nb.Cells), time.Since(start).Seconds())
+	for _, c := range nb.Cells {
+		for _, o := range c.Outputs {
+			if o.Caption != "" {
+				fmt.Printf("%s: %s\n", strings.Join(c.Tags(), " "), o.Caption)
+			}
+		}
+	}
 	if err := nb.WriteFile(filepath.Join(dir, "gallery.ipynb")); err != nil {
 		return err
 	}

@@ -1,21 +1,22 @@
 """Charts of altair as data, and how a kernel shows them.
 
 Altair's charts are specifications that JavaScript draws. What that would compute is unknown here, but for
-plain values, sorting, and the usual sums of a group (count, sum, mean, median, min, max).
+plain values, sorting, the usual sums of a group (count, sum, mean, median, min, max), bins of numbers, and
+units of time.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import statistics
 import struct
 import sys
 import uuid
 
-from dskernel.charts import html, shape
-from dskernel.charts.stats import box
+from dskernel.charts import html, shape, stats
+from dskernel.charts.altair_rows import Rows
 from dskernel.guard import quietly
+from dskernel.values import scalar
 
 NAME = "ds_sandbox"
 SCALE = 2  # pixels of the picture to one of the page
@@ -68,9 +69,7 @@ def _page(spec: dict, version: str) -> str:
         '.catch(function(e){document.getElementById("%s").textContent = e})</script>'
     ) % (name, name, json.dumps(spec).replace("</", "<\\/"), name)
     near = _near(version)
-    return html.page(
-        "vega", near, lambda: html.inline(vl_convert.javascript_bundle(vl_version=near)), body
-    )
+    return html.page("vega", near, lambda: html.inline(vl_convert.javascript_bundle(vl_version=near)), body)
 
 
 def _near(version: str) -> str:
@@ -89,13 +88,26 @@ def _picture(spec: dict, version: str):
 
 def chart(spec: dict):
     """Returns what a specification shows."""
-    parts = next((spec[k] for k in ("hconcat", "vconcat", "concat") if k in spec), None)
-    datasets = spec.get("datasets") or {}
-    if parts is None:
-        return _one(spec, spec, datasets, shape.Budget())
+    parts = list(_parts(spec, spec))
     budget = shape.Budget(len(parts))
-    charts = [_one(p, spec, datasets, budget) for p in parts[: shape.SERIES]]
-    return shape.superchart(_title(spec.get("title")), charts)
+    datasets = spec.get("datasets") or {}
+    if not any(k in spec for k in _CONCAT):
+        return _one(spec, spec, datasets, budget)
+    charts = [_one(part, around, datasets, budget) for part, around in parts[: shape.SERIES]]
+    return shape.counted(shape.superchart(_title(spec.get("title")), charts), len(parts))
+
+
+_CONCAT = ("hconcat", "vconcat", "concat")
+
+
+def _parts(spec: dict, around: dict):
+    """Yields the charts of a figure, those of rows in columns too, and where each finds its data."""
+    around = spec if spec.get("data") else around
+    inner = next((spec[k] for k in _CONCAT if k in spec), None)
+    if inner is None:
+        yield spec, around
+    for part in inner or ():
+        yield from _parts(part, around)
 
 
 def _title(value):
@@ -131,7 +143,9 @@ def _known(spec: dict, around: dict, datasets: dict, budget):
     data = spec.get("data") or around.get("data") or {}
     rows = data.get("values") if "values" in data else datasets.get(data.get("name"))
     make = _KINDS.get(_mark(spec))
-    return make(_Rows(rows, encoding), budget, _mark(spec)) if make and isinstance(rows, list) else None
+    return (
+        make(Rows(rows, encoding, budget), budget, _mark(spec)) if make and isinstance(rows, list) else None
+    )
 
 
 def _mark(spec: dict) -> str:
@@ -139,142 +153,95 @@ def _mark(spec: dict) -> str:
     return str(mark.get("type")) if isinstance(mark, dict) else str(mark)
 
 
-_AGGREGATES = {
-    "count": len,
-    "sum": sum,
-    "mean": statistics.fmean,
-    "average": statistics.fmean,
-    "median": statistics.median,
-    "min": min,
-    "max": max,
-}
-
-
-class _Rows:
-    """Rows of data, and the channels that draw them."""
-
-    def __init__(self, rows: list, encoding: dict) -> None:
-        self.rows = rows
-        self.encoding = encoding
-        for channel in encoding.values():
-            if isinstance(channel, dict) and (channel.get("bin") or channel.get("timeUnit")):
-                raise ValueError("computed where it is drawn")
-
-    def channel(self, name: str) -> dict:
-        return self.encoding.get(name) or {}
-
-    def field(self, name: str):
-        return self.channel(name).get("field")
-
-    def label(self, name: str):
-        channel = self.channel(name)
-        title = channel.get("title", (channel.get("axis") or {}).get("title"))
-        if title is not None:
-            return title
-        how = channel.get("aggregate")
-        if how == "count":
-            return "Count of Records"
-        return "%s of %s" % (str(how).capitalize(), channel.get("field")) if how else channel.get("field")
-
-    def group(self):
-        return next(
-            (self.field(c) for c in ("color", "detail", "shape", "strokeDash") if self.field(c)), None
-        )
-
-    def split(self) -> dict:
-        """Returns the rows by their colour."""
-        by, groups = self.group(), {}
-        for row in self.rows:
-            groups.setdefault(str(row.get(by)) if by else "", []).append(row)
-        return groups
-
-    def values(self, rows: list, name: str) -> list:
-        field = self.field(name)
-        return [row.get(field) for row in rows]
-
-    def reduced(self, rows: list, at: str, value: str) -> tuple[list, list]:
-        """Returns both channels, with an aggregate of the value for each place."""
-        how = self.channel(value).get("aggregate")
-        if how is None:
-            return self.values(rows, at), self.values(rows, value)
-        reduce = _AGGREGATES[how]
-        groups: dict = {}
-        for row in rows:
-            groups.setdefault(row.get(self.field(at)), []).append(row.get(self.field(value)))
-        if how != "count":
-            groups = {k: [v for v in vs if v is not None] for k, vs in groups.items()}
-        return list(groups), [reduce(vs) if vs else None for vs in groups.values()]
-
-    def rule(self, name: str, values: list) -> dict:
-        channel = self.channel(name)
-        kind = {"temporal": "datetime", "nominal": "categorical", "ordinal": "categorical"}.get(
-            channel.get("type")
-        )
-        scale = (channel.get("scale") or {}).get("type")
-        return shape.scale(scale if scale in shape.SCALES else kind, values)
-
-    def axes(self) -> dict:
-        return shape.axes(self.label("x"), self.label("y"))
-
-
-def _points(data: _Rows, budget, mark: str) -> dict:
-    groups = data.split()
+def _points(data: Rows, budget, mark: str) -> dict:
     kind = "line" if mark in ("line", "trail") else "scatter"
+    groups = data.split()
     most = budget.each(len(groups))
     elements = []
-    for n, (label, rows) in enumerate(list(groups.items())[: shape.SERIES]):
+    for n, (label, part) in enumerate(groups[: shape.SERIES]):
+        budget.check()
         at = "y" if data.channel("x").get("aggregate") else "x"
-        pairs = data.reduced(rows, at, "x" if at == "y" else "y")
+        pairs = data.reduced(part, at, "x" if at == "y" else "y")
         x, y = pairs if at == "x" else pairs[::-1]
-        if kind == "line" and not data.field("order") and x and data.channel("x").get("sort", 0) is not None:
-            order = sorted(range(len(x)), key=lambda i: (x[i] is None, x[i]))
-            x, y = [x[i] for i in order], [y[i] for i in order]
-        elements.append(shape.series(label or "Line %d" % n, x, y, most, kind))
+        if kind == "line" and not data.field("order") and data.channel("x").get("sort", 0) is not None:
+            x, y = _sorted(x, y)
+        name = label or "%s %d" % ("Line" if kind == "line" else "Group", n)
+        elements.append(shape.series(name, x, y, most, kind))
     first = elements[0]["points"] if elements else []
     x, y = data.rule("x", [p[0] for p in first]), data.rule("y", [p[1] for p in first])
-    return {"type": kind, **data.axes(), **shape.ruled(x, y), "elements": elements}
+    made = {"type": kind, **data.axes(), **shape.ruled(x, y), "elements": elements}
+    return shape.counted(made, len(groups))
 
 
-def _bars(data: _Rows, budget, mark: str) -> dict:
-    lying = bool(data.channel("x").get("aggregate")) or (
-        data.channel("x").get("type") == "quantitative" and data.channel("y").get("type") != "quantitative"
-    )
+def _sorted(x, y):
+    """Sorts points by their x, as lines are drawn."""
+    if hasattr(x, "dtype") and x.dtype.kind in "iuf":
+        import numpy
+
+        if (x[1:] >= x[:-1]).all():
+            return x, y
+        order = numpy.argsort(x, kind="stable")
+        return x[order], stats.as_array(y)[order]
+    order = sorted(range(len(x)), key=lambda i: (x[i] is None, x[i]))
+    return [x[i] for i in order], [y[i] for i in order]
+
+
+def _lies(data: Rows) -> bool:
+    def measured(name: str) -> bool:
+        channel = data.channel(name)
+        return bool(channel.get("aggregate")) or (
+            channel.get("type") == "quantitative" and not channel.get("bin") and not channel.get("timeUnit")
+        )
+
+    return measured("x") and not measured("y")
+
+
+def _bars(data: Rows, budget, mark: str) -> dict:
+    lying = _lies(data)
     at, value = ("y", "x") if lying else ("x", "y")
-    elements = []
-    for group, rows in data.split().items():
-        places, values = data.reduced(rows, at, value)
-        for label, v in zip(shape.column(places), shape.column(values)):
+    elements, count = [], 0
+    for group, part in data.split():
+        budget.check()
+        places, values = data.reduced(part, at, value)
+        count += len(places)
+        room = shape.SERIES - len(elements)
+        for label, v in zip(shape.column(places[:room]), shape.column(values[:room])):
             elements.append({"label": str(label), "group": group or "Group 0", "value": v})
     members = data.axes()
-    return {"type": "bar", **(shape.swapped(members) if lying else members), "elements": elements}
+    made = {"type": "bar", **(shape.swapped(members) if lying else members), "elements": elements}
+    return shape.counted(made, count)
 
 
-def _pie(data: _Rows, budget, mark: str) -> dict:
-    labels, values = data.reduced(data.rows, "color", "theta")
-    values = [v or 0 for v in values]
+def _pie(data: Rows, budget, mark: str) -> dict:
+    labels, values = data.reduced(None, "color", "theta")
+    values = [v or 0 for v in shape.column(values)]
     total = sum(values) or 1
-    return {
-        "type": "pie",
-        "elements": [
-            {"label": str(label), "angle": float("%.8g" % (360 * v / total)), "radius": 1.0}
-            for label, v in zip(labels, values)
-        ],
-    }
+    elements = [
+        {"label": str(label), "angle": float("%.8g" % (360 * v / total)), "radius": 1.0}
+        for label, v in zip(shape.column(labels[: shape.SERIES]), values)
+    ]
+    return shape.counted({"type": "pie", "elements": elements}, len(values))
 
 
-def _boxes(data: _Rows, budget, mark: str) -> dict:
-    lying = (
-        data.channel("x").get("type") == "quantitative" and data.channel("y").get("type") != "quantitative"
-    )
+def _boxes(data: Rows, budget, mark: str) -> dict:
+    lying = _lies(data)
     at, value = ("y", "x") if lying else ("x", "y")
-    groups: dict = {}
-    for row in data.rows:
-        groups.setdefault(row.get(data.field(at)), []).append(row.get(data.field(value)))
-    elements = [{"label": "" if k is None else str(k), **box(v)} for k, v in groups.items()]
-    x, y = data.rule("x", data.values(data.rows[:10], "x")), data.rule("y", data.values(data.rows[:10], "y"))
+    elements, count = [], 0
+    several = data.group() not in (None, data.field(at))
+    for name, part in data.split() if several else [("", None)]:
+        values = data.values(part, value)
+        field = data.field(at)
+        groups = stats.groups(data.values(part, at), values) if field else [(None, values)]
+        count += len(groups)
+        for place, numbers in groups[: shape.SERIES - len(elements)]:
+            budget.check()
+            label = "" if place is None else str(scalar(place))
+            label = "%s, %s" % (label, name) if label and name else label or name
+            elements.append({"label": label, **stats.box(numbers)})
+    x, y = data.rule("x", data.values(None, "x")[:10]), data.rule("y", data.values(None, "y")[:10])
     labels = data.axes()
     members = {**(shape.swapped(labels) if lying else labels), **shape.ruled(x, y)}
-    return {"type": "box_and_whisker", **members, "elements": elements}
+    return shape.counted({"type": "box_and_whisker", **members, "elements": elements}, count)
 
 
 _KINDS = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import sys
 
-from dskernel.charts import html, shape
+from dskernel.charts import bokeh_boxes, html, shape
+from dskernel.charts.bokeh_values import label, values
 from dskernel.guard import quietly
 
 
@@ -56,13 +57,25 @@ def chart(figure):
 
     if isinstance(figure, Plot):
         return _plot(figure, shape.Budget()) if figure.renderers else None
-    plots = list(figure.select({"type": Plot}))
+    plots = list(_plots(figure)) or list(figure.select({"type": Plot}))
     if not plots:
         return None
     budget = shape.Budget(len(plots))
     if len(plots) == 1:
         return _plot(plots[0], budget)
     return shape.superchart(None, [_plot(p, budget) for p in plots[: shape.SERIES]])
+
+
+def _plots(part):
+    """Yields the plots of a layout in their order; select has none."""
+    from bokeh.models import Plot
+
+    if isinstance(part, Plot):
+        yield part
+        return
+    children = getattr(part, "children", None) or [tab.child for tab in getattr(part, "tabs", ())]
+    for child in children:
+        yield from _plots(child[0] if isinstance(child, tuple) else child)
 
 
 def _plot(plot, budget) -> dict:
@@ -77,7 +90,14 @@ def _plot(plot, budget) -> dict:
 def _known(plot, budget):
     drawn = [r for r in plot.renderers if getattr(r, "glyph", None) is not None and r.visible]
     kinds = [_KINDS.get(type(r.glyph).__name__) for r in drawn]
-    if None in kinds:
+    if "bar" in kinds:
+        boxes = bokeh_boxes.boxes(plot, drawn)
+        if boxes is not None:
+            lying, elements = boxes
+            labels, members = _labels(plot), _ruled(plot, [], [])
+            members.update(shape.swapped(labels) if lying else labels)
+            return {"type": "box_and_whisker", **members, "elements": elements}
+    if None in kinds or "segment" in kinds:
         return None
     first = kinds[0]
     if "line" in kinds and set(kinds) <= {"line", "scatter"}:  # lines with their points
@@ -86,17 +106,6 @@ def _known(plot, budget):
     elif len(set(kinds)) > 1:
         return None
     return _MAKE[first](plot, drawn, budget)
-
-
-def _values(renderer, name: str) -> list:
-    """Returns the values of a property of a glyph: a column of its source, or one value."""
-    value = getattr(renderer.glyph, name)
-    field = getattr(value, "field", value)
-    columns = renderer.data_source.data
-    if isinstance(field, str):
-        return columns[field]
-    count = max((len(c) for c in columns.values()), default=1)
-    return [getattr(value, "value", value)] * count
 
 
 def _names(plot) -> dict:
@@ -126,6 +135,10 @@ def _rule(axes, scale, values) -> dict:
     return shape.scale(name, values)
 
 
+def _ruled(plot, x, y) -> dict:
+    return shape.ruled(_rule(plot.xaxis, plot.x_scale, x), _rule(plot.yaxis, plot.y_scale, y))
+
+
 def _points(plot, drawn, budget, kind="line") -> dict:
     names = _names(plot)
     most = budget.each(len(drawn))
@@ -133,12 +146,11 @@ def _points(plot, drawn, budget, kind="line") -> dict:
     as_x, as_y = (_dates if d else shape.column for d in dated)
     elements = []
     for n, r in enumerate(drawn[: shape.SERIES]):
-        label = names.get(r.id) or r.name or "Line %d" % n
-        elements.append(shape.series(label, _values(r, "x"), _values(r, "y"), most, kind, as_x, as_y))
+        name = names.get(r.id) or r.name or "%s %d" % ("Line" if kind == "line" else "Group", n)
+        elements.append(shape.series(name, values(r, "x"), values(r, "y"), most, kind, as_x, as_y))
     first = elements[0]["points"] if elements else []
-    x = _rule(plot.xaxis, plot.x_scale, [p[0] for p in first[:10]])
-    y = _rule(plot.yaxis, plot.y_scale, [p[1] for p in first[:10]])
-    return {"type": kind, **_labels(plot), **shape.ruled(x, y), "elements": elements}
+    ruled = _ruled(plot, [p[0] for p in first[:10]], [p[1] for p in first[:10]])
+    return shape.counted({"type": kind, **_labels(plot), **ruled, "elements": elements}, len(drawn))
 
 
 def _scatter(plot, drawn, budget) -> dict:
@@ -158,48 +170,53 @@ def _dates(values) -> list:
 
 
 def _bars(plot, drawn, budget) -> dict:
-    names, members, elements = _names(plot), _labels(plot), []
+    names, members, elements, count = _names(plot), _labels(plot), [], 0
     lying = type(drawn[0].glyph).__name__ == "HBar"
     at, value, base = ("y", "right", "left") if lying else ("x", "top", "bottom")
     for n, r in enumerate(drawn):
         group = names.get(r.id) or r.name or "Group %d" % n
-        bases = shape.column(_values(r, base))
-        for i, (label, end) in enumerate(zip(shape.column(_values(r, at)), shape.column(_values(r, value)))):
+        places, ends, bases = (values(r, name) for name in (at, value, base))
+        count += min(len(places), len(ends))
+        room = shape.SERIES - len(elements)
+        ends, bases = shape.column(ends[:room]), shape.column(bases[:room])
+        for i, (place, end) in enumerate(zip(places[:room], ends)):
             start = bases[i] if i < len(bases) and isinstance(bases[i], (int, float)) else 0
             length = end - start if isinstance(end, (int, float)) and start else end
-            elements.append(
-                {
-                    "label": "%g" % label if isinstance(label, float) else str(label),
-                    "group": group,
-                    "value": length,
-                }
-            )
-    return {"type": "bar", **(shape.swapped(members) if lying else members), "elements": elements}
+            elements.append({"label": label(place), "group": group, "value": length})
+    members = shape.swapped(members) if lying else members
+    return shape.counted({"type": "bar", **members, "elements": elements}, count)
 
 
 def _quads(plot, drawn, budget) -> dict:
     """Bars of a histogram."""
-    elements = []
+    names, elements, count = _names(plot), [], 0
     for n, r in enumerate(drawn):
-        group = _names(plot).get(r.id) or r.name or "Group %d" % n
-        columns = [shape.column(_values(r, name)) for name in ("left", "right", "top")]
-        for left, right, top in zip(*columns):
+        group = names.get(r.id) or r.name or "Group %d" % n
+        columns = [values(r, name) for name in ("left", "right", "top")]
+        count += min(map(len, columns))
+        room = shape.SERIES - len(elements)
+        for left, right, top in zip(*(shape.column(c[:room]) for c in columns)):
             elements.append({"label": "%.6g" % ((left + right) / 2), "group": group, "value": top})
-    return {"type": "bar", **_labels(plot), "elements": elements}
+    return shape.counted({"type": "bar", **_labels(plot), "elements": elements}, count)
 
 
 def _pie(plot, drawn, budget) -> dict:
-    elements = []
+    elements, count = [], 0
     for r in drawn:
         radius = "radius" if hasattr(r.glyph, "radius") else "outer_radius"
         labels = _legend(plot, r)
         starts, ends = _angles(r, "start_angle"), _angles(r, "end_angle")
-        for n, (start, end, r_) in enumerate(zip(starts, ends, shape.column(_values(r, radius)))):
-            label = str(labels[n]) if labels is not None and n < len(labels) else str(n)
+        count += min(len(starts), len(ends))
+        room = shape.SERIES - len(elements)
+        radii = shape.column(values(r, radius)[:room])
+        for n, (start, end, r_) in enumerate(
+            zip(shape.column(starts[:room]), shape.column(ends[:room]), radii)
+        ):
+            name = str(labels[n]) if labels is not None and n < len(labels) else str(n)
             elements.append(
-                {"label": label, "angle": float("%.8g" % math.degrees(abs(end - start))), "radius": r_}
+                {"label": name, "angle": float("%.8g" % math.degrees(abs(end - start))), "radius": r_}
             )
-    return {"type": "pie", "elements": elements}
+    return shape.counted({"type": "pie", "elements": elements}, count)
 
 
 def _legend(plot, renderer):
@@ -208,21 +225,20 @@ def _legend(plot, renderer):
         for item in legend.items:
             field = getattr(item.label, "field", None)
             if field and renderer in item.renderers:
-                return shape.column(renderer.data_source.data[field])
+                return shape.column(renderer.data_source.data[field][: shape.SERIES])
     return None
 
 
-def _angles(renderer, name: str) -> list:
+def _angles(renderer, name: str):
     """Returns angles in radians; those of cumsum are computed here as they are there."""
-    spec = getattr(renderer.glyph, name)
-    expression = getattr(spec, "expr", None)
-    if expression is not None and hasattr(expression, "include_zero"):
-        total, sums = 0.0, []
-        for v in shape.column(renderer.data_source.data[expression.field]):
-            sums.append(total)
-            total += v or 0.0
-        return sums if expression.include_zero else [*sums[1:], total]
-    return shape.column(_values(renderer, name))
+    expression = getattr(getattr(renderer.glyph, name), "expr", None)
+    if expression is None or not hasattr(expression, "include_zero"):
+        return values(renderer, name)
+    total, sums = 0.0, []
+    for v in shape.column(renderer.data_source.data[expression.field]):
+        sums.append(total)
+        total += v or 0.0
+    return sums if expression.include_zero else [*sums[1:], total]
 
 
 _KINDS = {
@@ -232,6 +248,8 @@ _KINDS = {
     "Circle": "scatter",
     "VBar": "bar",
     "HBar": "bar",
+    "Segment": "segment",  # of boxes only
+    "Rect": "segment",
     "Quad": "quad",
     "Wedge": "pie",
     "AnnularWedge": "pie",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import warnings
 
-from dskernel.charts import artists, shape
+from dskernel.charts import artists, fonts, shape
 from dskernel.charts.axis import Axis
 from dskernel.charts.legend import Names
 from dskernel.guard import quietly
 
 
 def connect(shell) -> None:
-    """Lets pyplot's inline backend know the shell, if it was imported before there was one."""
+    """Adds a font, and lets pyplot's backend know the shell, if it was imported before there was one."""
+    quietly(fonts.add_fallback)
     inline = sys.modules.get("matplotlib_inline.backend_inline")
     if inline is not None:
         inline._enable_matplotlib_integration()
@@ -82,7 +83,7 @@ def _lines(axes, budget) -> dict:
         elements.append(
             shape.series(label, line.get_xdata(), line.get_ydata(), most, "line", x.given, y.given)
         )
-    return _all({**members, "elements": elements}, len(lines))
+    return shape.counted({**members, "elements": elements}, len(lines))
 
 
 def _points(axes, budget) -> dict:
@@ -98,7 +99,7 @@ def _points(axes, budget) -> dict:
         shape.series(label, at[:, 0], at[:, 1], most, "scatter", x.values, y.values)
         for label, at in groups[: shape.SERIES]
     ]
-    return _all({**members, "elements": elements}, len(groups))
+    return shape.counted({**members, "elements": elements}, len(groups))
 
 
 def _bars(axes, budget) -> dict:
@@ -126,7 +127,7 @@ def _bars(axes, budget) -> dict:
             elements.append({"label": label, "group": group, "value": value})
     if lying:
         members = shape.swapped(members)
-    return _all({**members, "elements": elements}, count)
+    return shape.counted({**members, "elements": elements}, count)
 
 
 def _pie(axes, budget) -> dict:
@@ -139,7 +140,7 @@ def _pie(axes, budget) -> dict:
         }
         for w in wedges[: shape.SERIES]
     ]
-    return _all({"elements": elements}, len(wedges))
+    return shape.counted({"elements": elements}, len(wedges))
 
 
 def _boxes(axes, budget) -> dict:
@@ -155,11 +156,4 @@ def _boxes(axes, budget) -> dict:
     ]
     if lying:
         members.update(shape.swapped({k: members[k] for k in ("x_label", "y_label", "x_unit", "y_unit")}))
-    return _all({**members, "elements": elements}, len(found))
-
-
-def _all(made: dict, count: int) -> dict:
-    """Names the true number of elements, if some were left out."""
-    if count > len(made["elements"]):
-        made["element_count"] = count
-    return made
+    return shape.counted({**members, "elements": elements}, len(found))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
+import math
 import os
 import sys
 
-from dskernel.charts import html, shape
-from dskernel.charts.stats import box
+from dskernel.charts import histogram, html, kaleido, shape, stats
 from dskernel.guard import quietly
+from dskernel.values import scalar
 
 NAME = "ds_sandbox"
 
@@ -51,7 +51,7 @@ def bundle(figure: dict) -> dict:
     if page:
         made["text/html"] = page
     made["text/plain"] = "Figure(%s)" % ", ".join(_kind(t) for t in (figure.get("data") or [])[:20])
-    picture = quietly(_picture, figure)
+    picture = quietly(kaleido.picture, figure)
     if picture:
         made["image/png"] = picture
     data = quietly(chart, figure)
@@ -64,25 +64,6 @@ def _script() -> str:
     from plotly.offline import get_plotlyjs
 
     return html.inline(get_plotlyjs())
-
-
-_pictures = {"can": None}
-
-
-def _picture(figure: dict):
-    """Draws a figure, if kaleido and the browser it needs are there. After a failure it is not tried anew."""
-    if _pictures["can"] is None:
-        from importlib.util import find_spec
-
-        _pictures["can"] = find_spec("kaleido") is not None
-    if not _pictures["can"]:
-        return None
-    _pictures["can"] = False
-    import plotly.io
-
-    drawn = plotly.io.to_image(figure, format="png", validate=False)
-    _pictures["can"] = True
-    return base64.b64encode(drawn).decode()
 
 
 def chart(figure: dict):
@@ -122,7 +103,9 @@ def _text(value):
 
 def _panel(traces: list, layout: dict, budget) -> dict:
     kinds = {_kind(t).replace("scattergl", "scatter") for t in traces}
-    make = {"scatter": _points, "bar": _bars, "pie": _pie, "box": _boxes}.get(kinds.pop())
+    make = {"scatter": _points, "bar": _bars, "pie": _pie, "box": _boxes, "histogram": _histogram}.get(
+        kinds.pop()
+    )
     if kinds or make is None:
         return shape.unknown()
     return shape.finish({"title": None, **make(traces, layout, budget)})
@@ -173,8 +156,20 @@ def array(value):
     return value if hasattr(value, "__getitem__") and not isinstance(value, (str, dict)) else list(value)
 
 
+def flat(values):
+    """Returns labels of several levels, which come as a list for each level, as one text each."""
+    if not 0 < len(values) <= 8 or not all(
+        isinstance(v, (list, tuple, dict)) or getattr(v, "ndim", 0) == 1 for v in values
+    ):
+        return values
+    levels = [array(v) for v in values]
+    if max(map(len, levels)) > 100_000:
+        raise ValueError("more labels than are worth it")
+    return [", ".join(_label(v) for v in row) for row in zip(*map(shape.column, levels))]
+
+
 def _pair(trace: dict) -> tuple:
-    x, y = array(trace.get("x")), array(trace.get("y"))
+    x, y = flat(array(trace.get("x"))), flat(array(trace.get("y")))
     if not len(x):
         x = range(len(y))
     elif not len(y):
@@ -189,9 +184,10 @@ def _points(traces: list, layout: dict, budget) -> dict:
         return shape.unknown()
     most = budget.each(len(traces))
     elements = [
-        shape.series(_name(t, n), *_pair(t), most, kind) for n, t in enumerate(traces[: shape.SERIES])
+        shape.series(_name(t, n, "Line" if kind == "line" else "Group"), *_pair(t), most, kind)
+        for n, t in enumerate(traces[: shape.SERIES])
     ]
-    return _all({"type": kind, **_ruled(traces, layout), "elements": elements}, len(traces))
+    return shape.counted({"type": kind, **_ruled(traces, layout), "elements": elements}, len(traces))
 
 
 def _bars(traces: list, layout: dict, budget) -> dict:
@@ -208,52 +204,73 @@ def _bars(traces: list, layout: dict, budget) -> dict:
             elements.append({"label": _label(label), "group": _name(trace, n, "Group"), "value": value})
     if lying:
         members = shape.swapped(members)
-    return _all({"type": "bar", **members, "elements": elements}, count)
+    return shape.counted({"type": "bar", **members, "elements": elements}, count)
 
 
 def _pie(traces: list, layout: dict, budget) -> dict:
     trace = traces[0]
-    values = shape.column(array(trace.get("values")))
-    labels = [_label(v) for v in shape.column(array(trace.get("labels")))]
-    if not values:  # each label counts
-        values = [1] * len(labels)
-    labels = labels or [str(n) for n in range(len(values))]
-    sums: dict = {}
-    for label, value in zip(labels, values):
-        sums[label] = sums.get(label, 0) + (value or 0)
-    total = sum(sums.values()) or 1
+    values, labels = array(trace.get("values")), array(trace.get("labels"))
+    names, sums = stats.sums(labels if len(labels) else range(len(values)), values)
+    total = math.fsum(sums) or 1
     elements = [
-        {"label": label, "angle": float("%.8g" % (360 * value / total)), "radius": 1.0}
-        for label, value in sums.items()
+        {"label": _label(scalar(k)), "angle": float("%.8g" % (360 * v / total)), "radius": 1.0}
+        for k, v in zip(names[: shape.SERIES], sums)
     ]
-    return {"type": "pie", "title": shape.words(_text(trace.get("title"))), "elements": elements}
+    made = {"type": "pie", "title": shape.words(_text(trace.get("title"))), "elements": elements}
+    return shape.counted(made, len(names))
 
 
 def _boxes(traces: list, layout: dict, budget) -> dict:
     lying = any(t.get("orientation") == "h" for t in traces)
-    elements = []
+    elements, count = [], 0
     for n, trace in enumerate(traces):
+        budget.check()
         at, values = ("y", "x") if lying else ("x", "y")
         if trace.get("q1") is not None:
             elements.extend(_ready(trace, at))
             continue
         data = array(trace.get(values))
-        places = array(trace.get(at))
-        groups: dict = {}
-        if len(places) == len(data):
-            for place, value in zip(shape.column(places), shape.column(data)):
-                groups.setdefault(_label(place), []).append(value)
+        places = flat(array(trace.get(at)))
+        if len(places) and len(places) == len(data):
+            groups = stats.groups(places, data)
         else:
-            groups[_name(trace, n, "Box")] = shape.column(data)
+            groups = [(_name(trace, n, "Box"), data)]
         several = len(traces) > 1 and trace.get("name")
-        for label, group in groups.items():
+        count += len(groups)
+        for place, group in groups[: shape.SERIES - len(elements)]:
+            label = _label(scalar(place))
             if several and label.strip() and label != trace["name"]:
                 label = "%s, %s" % (label, trace["name"])
-            elements.append({"label": label.strip() or _name(trace, n, "Box"), **box(group)})
+            elements.append({"label": label.strip() or _name(trace, n, "Box"), **stats.box(group)})
     members = _ruled(traces, layout)
     if lying:
         members.update(shape.swapped({k: v for k, v in members.items() if k[2:] in ("label", "unit")}))
-    return {"type": "box_and_whisker", **members, "elements": elements}
+    return shape.counted({"type": "box_and_whisker", **members, "elements": elements}, count)
+
+
+def _histogram(traces: list, layout: dict, budget) -> dict:
+    """Bars of values that are counted, or summed, in bins as plotly's JavaScript makes them."""
+    _, _, members = _labels(traces, layout)
+    lying = traces[0].get("x") is None or traces[0].get("orientation") == "h"
+    at = "y" if lying else "x"
+    if _axis(traces, layout, at).get("type") in ("log", "date") or any(_is_odd(t) for t in traces):
+        return shape.unknown()
+    elements, count = [], 0
+    for (trace, bars), n in zip(histogram.bars(traces, at, array), range(len(traces))):
+        count += len(bars)
+        for label, value in bars[: shape.SERIES - len(elements)]:
+            elements.append({"label": label, "group": _name(trace, n, "Group"), "value": value})
+    if lying:
+        members = shape.swapped(members)
+    return shape.counted({"type": "bar", **members, "elements": elements}, count)
+
+
+def _is_odd(trace: dict) -> bool:
+    """Reports whether a histogram shows more than numbers of values, or their sums, or shares of all."""
+    return bool(
+        (trace.get("cumulative") or {}).get("enabled")
+        or trace.get("histnorm") not in (None, "", "percent", "probability")
+    )
 
 
 def _ready(trace: dict, at: str) -> list[dict]:
@@ -279,9 +296,3 @@ def _name(trace: dict, n: int, kind: str = "Line") -> str:
 
 def _label(value) -> str:
     return "" if value is None else "%g" % value if isinstance(value, float) else str(value)
-
-
-def _all(made: dict, count: int) -> dict:
-    if count > len(made["elements"]):
-        made["element_count"] = count
-    return made

@@ -145,5 +145,11 @@ def finish(chart: dict) -> dict:
     count = len(chart["elements"])
     if count > SERIES:
         chart["elements"] = chart["elements"][:SERIES]
+    return counted(chart, count)
+
+
+def counted(chart: dict, count: int) -> dict:
+    """Names the true number of elements, if some were left out."""
+    if count > len(chart["elements"]):
         chart["element_count"] = count
     return chart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import sys
-from itertools import compress
+from itertools import compress, repeat
 
 OUTLIERS = 1_000
 
@@ -86,6 +86,8 @@ def factors(labels) -> tuple[list, list]:
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if hasattr(labels, "to_numpy"):
         labels = labels.to_numpy()
+    if isinstance(labels, range):
+        return list(labels), list(labels) if numpy is None else numpy.arange(len(labels))
     if pandas is not None and numpy is not None and len(labels) > 10_000:
         if not isinstance(labels, numpy.ndarray):
             array = numpy.empty(len(labels), dtype=object)
@@ -95,7 +97,7 @@ def factors(labels) -> tuple[list, list]:
         return list(found), codes
     numbers: dict = {}
     codes = [numbers.setdefault(v, len(numbers)) for v in labels]
-    return list(numbers), codes if numpy is None else numpy.asarray(codes, dtype=int)
+    return list(numbers), codes if numpy is None else numpy.asarray(codes, dtype="int64")
 
 
 def groups(labels, values) -> list[tuple]:
@@ -111,6 +113,25 @@ def groups(labels, values) -> list[tuple]:
     order = numpy.argsort(codes, kind="stable")
     ends = numpy.cumsum(numpy.bincount(codes, minlength=len(found)))
     return list(zip(found, numpy.split(values[order], ends[:-1])))
+
+
+def sums(labels, values) -> tuple[list, list[float]]:
+    """Returns the distinct labels and the sum of the values of each; without values, how many it has."""
+    names, codes = factors(labels)
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        total = [0.0] * len(names)
+        for code, value in zip(codes, values if len(values) else repeat(1)):
+            total[code] += value or 0
+        return names, total
+    weights = None
+    if len(values):
+        weights = as_array(values)[: len(codes)]
+        if weights.dtype.kind == "O":
+            weights = numpy.asarray([v if isinstance(v, (int, float)) else 0 for v in weights])
+        weights = numpy.nan_to_num(weights.astype(float))
+        codes = codes[: len(weights)]
+    return names, numpy.bincount(codes, weights, minlength=len(names)).tolist()
 
 
 def as_array(values):

@@ -205,7 +205,11 @@ HUES = (
 @pytest.mark.parametrize(
     "code, kind, names",
     [
-        ("sns.boxplot(d, x='day', y='v', hue='sex')", "box_and_whisker", ["Thu, f", "Fri, f", "Thu, m", "Fri, m"]),
+        (
+            "sns.boxplot(d, x='day', y='v', hue='sex')",
+            "box_and_whisker",
+            ["Thu, f", "Fri, f", "Thu, m", "Fri, m"],
+        ),
         ("sns.boxplot(d, x='day', y='v', hue='day')", "box_and_whisker", ["Thu", "Fri"]),
         ("sns.lineplot(d, x='t', y='v', hue='sex')", "line", ["f", "m"]),
         ("sns.lineplot(d.set_index('t')[['v']], legend=False)", "line", ["Line 0"]),
@@ -232,13 +236,35 @@ def test_a_plot_of_seaborn_objects(kernel):  # noqa: F811
     "code, kind, elements",
     [
         ("px.line(df, x='x', y='y', color='g')", "line", [("a", [[1, 3], [2, 1]]), ("b", [[1, 4], [2, 2]])]),
-        ("px.scatter(df, x='x', y='y')", "scatter", [("Line 0", [[1, 3], [2, 1], [1, 4], [2, 2]])]),
+        ("px.scatter(df, x='x', y='y')", "scatter", [("Group 0", [[1, 3], [2, 1], [1, 4], [2, 2]])]),
         ("px.bar(df[:2], x='x', y='y')", "bar", [("Group 0", "1", 3), ("Group 0", "2", 1)]),
         ("px.bar(df[:2], y='x', x='y', orientation='h')", "bar", [("Group 0", "1", 3), ("Group 0", "2", 1)]),
         ("px.pie(df, names='g', values='y')", "pie", [("a", 144.0), ("b", 216.0)]),
         ("px.box(df, x='g', y='y')", "box_and_whisker", [("a", 2.0), ("b", 3.0)]),
         ("px.scatter(df, x='x', y='y', facet_col='g')", "superchart", None),
         ("go.Figure(go.Heatmap(z=[[1, 2]]))", "unknown", []),
+        (
+            "px.histogram(df, x='y')",
+            "bar",
+            [("Group 0", "0.5", 1), ("Group 0", "2.5", 2), ("Group 0", "4.5", 1)],
+        ),
+        ("px.histogram(df, x='g')", "bar", [("Group 0", "a", 2), ("Group 0", "b", 2)]),
+        (
+            "px.histogram(df, y='g', x='y', histfunc='avg')",
+            "bar",
+            [("Group 0", "a", 2.0), ("Group 0", "b", 3.0)],
+        ),
+        (
+            "px.histogram(df, x='y', color='g', nbins=2)",
+            "bar",
+            [("a", "0.5", 1), ("a", "2.5", 1), ("b", "0.5", 0), ("b", "2.5", 1), ("b", "4.5", 1)],
+        ),
+        ("px.histogram(df, x='y', cumulative=True)", "unknown", []),
+        (
+            "go.Figure(go.Bar(x=[['q', 'q'], ['a', 'b']], y=[1, 2]))",
+            "bar",
+            [("Group 0", "q, a", 1), ("Group 0", "q, b", 2)],
+        ),
         ("px.line(df, x='x', y='y').add_bar(x=[1], y=[2])", "unknown", []),
     ],
 )
@@ -258,13 +284,26 @@ def test_figures_of_plotly(kernel, code, kind, elements):  # noqa: F811
             "line",
             [("a", [[1, 3], [2, 1]]), ("b", [[1, 4], [2, 2]])],
         ),
-        ("b.mark_circle().encode(x='x', y='y')", "scatter", [("Line 0", [[1, 3], [2, 1], [1, 4], [2, 2]])]),
+        ("b.mark_circle().encode(x='x', y='y')", "scatter", [("Group 0", [[1, 3], [2, 1], [1, 4], [2, 2]])]),
         ("b.mark_bar().encode(x='g', y='sum(y)')", "bar", [("Group 0", "a", 4), ("Group 0", "b", 6)]),
         ("b.mark_bar().encode(y='g', x='count()')", "bar", [("Group 0", "a", 2), ("Group 0", "b", 2)]),
         ("b.mark_arc().encode(theta='sum(y)', color='g')", "pie", [("a", 144.0), ("b", 216.0)]),
         ("b.mark_boxplot().encode(x='g:N', y='y:Q')", "box_and_whisker", [("a", 2.0), ("b", 3.0)]),
         ("b.mark_line().encode(x='x', y='y') | b.mark_bar().encode(x='g', y='y')", "superchart", None),
-        ("b.mark_bar().encode(x=alt.X('y', bin=True), y='count()')", "unknown", []),
+        ("b.mark_line().encode(x='x', y='y') | (b.mark_bar() & b.mark_arc())", "superchart", None),
+        (
+            "b.mark_bar().encode(x=alt.X('y', bin=True), y='count()')",
+            "bar",
+            [("Group 0", "1.25", 1), ("Group 0", "2.25", 1), ("Group 0", "3.25", 1), ("Group 0", "3.75", 1)],
+        ),
+        (
+            "t = pd.to_datetime(['2024-01-02', '2024-02-03', '2024-01-09'])\n"
+            "alt.Chart(pd.DataFrame({'t': t, 'y': [1, 2, 3]}))"
+            ".mark_bar().encode(x='month(t):O', y='sum(y)')",
+            "bar",
+            [("Group 0", "Jan", 4), ("Group 0", "Feb", 2)],
+        ),
+        ("b.mark_bar().encode(x='quarter(y)', y='count()')", "unknown", []),
         ("b.mark_point().encode(x='x', y='y').facet('g')", "unknown", []),
     ],
 )
@@ -293,6 +332,26 @@ def test_charts_of_altair(kernel, code, kind, elements):  # noqa: F811
             "pie",
             [("0", 180.0), ("1", 180.0)],
         ),
+        (
+            "f = figure(x_range=['a', 'b']); f.segment(['a', 'b'], [0, 1], ['a', 'b'], [8, 9])\n"
+            "f.vbar(['a', 'b'], .5, [4, 5], [2, 3]); f.vbar(['a', 'b'], .5, [6, 7], [4, 5])",
+            "box_and_whisker",
+            [("a", 4), ("b", 5)],
+        ),
+        (
+            "from bokeh.models import ColumnDataSource, Whisker\n"
+            "s = ColumnDataSource({'k': ['a'], 'u': [9], 'l': [0], 'q1': [2], 'q2': [4], 'q3': [6]})\n"
+            "f = figure(x_range=['a']); f.add_layout(Whisker(base='k', upper='u', lower='l', source=s))\n"
+            "f.vbar('k', .7, 'q2', 'q3', source=s); f.vbar('k', .7, 'q1', 'q2', source=s)",
+            "box_and_whisker",
+            [("a", 4)],
+        ),
+        ("f.vbar([1], .5, [3]); f.segment([1], [2], [1], [4])", "unknown", []),
+        (
+            "f.vbar_stack(['p', 'q'], x='k', width=1, source={'k': [1, 2], 'p': [1, 2], 'q': [3, 4]})",
+            "bar",
+            [("p", "1", 1), ("p", "2", 2), ("q", "1", 3), ("q", "2", 4)],
+        ),
         ("f.image([[[1]]], 0, 0, 1, 1)", "unknown", []),
         ("f.line([1], [1]); f = row(f, f)", "line", None),
     ],
@@ -304,6 +363,88 @@ def test_figures_of_bokeh(kernel, code, kind, elements):  # noqa: F811
     assert c["type"] == kind
     if elements is not None:
         assert simple(c) == elements
+
+
+def test_no_title_is_none(kernel):  # noqa: F811
+    need(kernel, "altair", "pandas")
+    c = chart(
+        kernel,
+        FRAME + "import altair as alt\nalt.Chart(df).mark_point().encode(alt.X('x', title=None), y='y')",
+    )
+    assert (c["x_label"], c["y_label"]) == (None, "y")
+
+
+def test_charts_in_charts_are_told_one_by_one(kernel):  # noqa: F811
+    need(kernel, "altair", "pandas")
+    code = "import altair as alt\nb = alt.Chart(df).encode(x='x', y='y')\n"
+    c = chart(kernel, FRAME + code + "b.mark_line() | (b.mark_bar() & b.mark_point())")
+    assert [e["type"] for e in c["elements"]] == ["line", "bar", "scatter"]
+
+
+M = "import time, numpy as np; M = 1_000_000; r = np.random.default_rng(0).random(M); i = np.arange(M)\n"
+MANY = {
+    "matplotlib": (
+        "import matplotlib.pyplot as plt\nfrom dskernel.charts.matplotlib import chart as _chart\n"
+        "def drawn(draw):\n"
+        "    f, a = plt.subplots(); draw(a); f.canvas.draw(); plt.close(f); return f\n",
+        {
+            "drawn(lambda a: a.boxplot(r[:20_000].reshape(20, 1000), patch_artist=True))": (0.2, None),
+            "drawn(lambda a: a.boxplot(r, patch_artist=True))": (0.2, None),
+            "drawn(lambda a: a.bar(i[:5000], r[:5000]))": (0.2, 5000),
+        },
+    ),
+    "plotly": (
+        "import plotly.graph_objects as go\nfrom dskernel.charts.plotly import chart as _chart\n",
+        {
+            "go.Figure(go.Box(y=r)).to_dict()": (0.2, None),
+            "go.Figure(go.Box(x=i // 100_000, y=r)).to_dict()": (0.2, None),
+            "go.Figure([go.Box(y=r[:100])] * 1000).to_dict()": (0.2, None),
+            "go.Figure(go.Bar(y=r)).to_dict()": (0.2, 1_000_000),
+            "go.Figure(go.Pie(labels=i // 1000)).to_dict()": (0.2, None),
+            "go.Figure(go.Histogram(x=r)).to_dict()": (0.2, None),
+            "go.Figure(go.Scatter(y=r)).to_dict()": (0.2, None),
+        },
+    ),
+    "bokeh": (
+        "from bokeh.plotting import figure\nfrom dskernel.charts.bokeh import chart as _chart\n"
+        "def drawn(draw):\n    f = figure(); draw(f); return f\n",
+        {
+            "drawn(lambda f: f.quad(left=i, right=i + 1, top=r, bottom=0))": (0.2, 1_000_000),
+            "drawn(lambda f: f.vbar(x=i, top=r, width=1))": (0.2, 1_000_000),
+            "drawn(lambda f: (f.vbar(i[:999], .5, r[:999] + 2, r[:999] + 1),"
+            " f.segment(i[:999], 0, i[:999], r[:999] + 5)))": (0.2, None),
+            "drawn(lambda f: f.line(i, r))": (0.2, None),
+        },
+    ),
+    "altair": (  # whose rows are Python's own
+        "import altair as alt, pandas as pd\nfrom dskernel.charts.altair import chart as _chart\n"
+        "alt.data_transformers.disable_max_rows()\n"
+        "b = alt.Chart(pd.DataFrame({'x': i[:300_000], 'y': r[:300_000]}))\n",
+        {
+            "b.mark_line().encode(x='x', y='y').to_dict()": (0.2, None),
+            "b.mark_bar().encode(x='x', y='y').to_dict()": (0.2, 300_000),
+            "b.mark_bar().encode(x=alt.X('y', bin=True), y='count()').to_dict()": (0.2, None),
+            "b.mark_boxplot().encode(y='y').to_dict()": (0.2, None),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("library", MANY)
+def test_reading_a_figure_is_bounded(kernel, library):  # noqa: F811
+    need(kernel, library, "pandas")
+    setup, figures = MANY[library]
+    assert kernel.run(M + setup).reply["status"] == "ok"
+    for figure, (limit, count) in figures.items():
+        r = kernel.run(
+            "f = %s\ndef timed():\n    t = time.thread_time(); c = _chart(f)\n"
+            "    return time.thread_time() - t, c\n"
+            "t, c = min((timed() for _ in range(3)), key=lambda pair: pair[0])\n"  # others share the machine
+            "print(t, c['type'], c.get('element_count'), len(c['elements']))" % figure
+        )
+        took, kind, true, kept = r.stdout.split()
+        assert kind != "unknown" and int(kept) <= 1000 and true == str(count), (figure, r.stdout)
+        assert float(took) < limit, (figure, r.stdout)
 
 
 def simple(c):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 
 import pytest
 from interpreters import has
@@ -240,6 +241,19 @@ def test_tables_are_cut_and_say_so(kernel):
         ("pd.DataFrame({('a', 1): [1]})", {"a, 1": [1]}),
         ("pd.DataFrame({'a': pd.period_range('2024', periods=1, freq='M')})", {"a": ["2024-01-01T00:00:00"]}),
         ("pd.DataFrame()", {}),
+        (
+            "pd.DataFrame({'t': pd.to_datetime(['2024-01-02 03:04:05.000000006', None])})",
+            {"t": ["2024-01-02T03:04:05.000000006", None]},
+        ),
+        (
+            "pd.DataFrame({'d': pd.to_timedelta([1, 2], unit='ns')})",
+            {"d": ["0 days 00:00:00.000000001", "0 days 00:00:00.000000002"]},
+        ),
+        (
+            "pd.DataFrame({'l': [[1, float('nan')], {'a': (2, 'x')}, None]})",
+            {"l": [[1, None], {"a": [2, "x"]}, None]},
+        ),
+        ("pd.DataFrame({'l': [list(range(1001))]})", {"l": [str(list(range(1001)))]}),
         ("pd.DataFrame({'a': pd.Categorical(['x', None])})", {"a": ["x", None]}),
         ("pd.DataFrame({'a': pd.to_timedelta([1, None], unit='s')})", {"a": ["0 days 00:00:01", None]}),
     ],
@@ -269,6 +283,10 @@ def test_tables_of_polars(kernel):
         {"name": "d", "dtype": "Date"},
     ]
     assert one(kernel, "pl.Series('s', [1.5, float('nan')])")["e2b/data"] == {"s": [1.5, None]}
+    b = one(kernel, "pl.DataFrame({'l': [[1, 2], None], 's': [{'a': 1}, {'a': None}]})")
+    assert b["e2b/data"] == {"l": [[1, 2], None], "s": [{"a": 1}, {"a": None}]}
+    b = one(kernel, "pl.Series('t', [1_000_000_001]).cast(pl.Datetime('ns'))")
+    assert b["e2b/data"] == {"t": ["1970-01-01T00:00:01.000000001"]}
 
 
 LIBRARIES = {
@@ -330,5 +348,75 @@ def test_javascript_comes_again_where_it_was_lost(kernel_python, library):
             "print(os.waitpid(pid, 0)[1])"
         )
         assert k.run(child).stdout == "0\n"
+    finally:
+        k.close()
+
+
+def test_pictures_of_plotly_come_from_one_browser_in_bounded_time(kernel_python):
+    k = Kernel(kernel_python)
+    try:
+        need(k, "plotly", "kaleido")
+        if not any(map(shutil.which, ("chromium", "chrome", "google-chrome"))):
+            pytest.skip("no browser for kaleido")
+        k.run("import plotly.graph_objects as go, time")
+        draw = "begun = time.time(); display(go.Figure(go.Scatter(y=[1, 2]))); print(time.time() - begun)"
+        assert is_png(one(k, draw))
+        r = k.run(draw)
+        assert is_png(shown(r)[0]) and float(r.stdout) < 2
+        k.run("from dskernel.charts import kaleido; kaleido.rest()")
+        assert is_png(one(k, draw))
+    finally:
+        k.close()
+
+
+def test_a_picture_that_never_comes_is_not_waited_for(kernel_python):
+    k = Kernel(kernel_python)
+    try:
+        need(k, "plotly")
+        k.run(
+            "import plotly.graph_objects as go, time, sys, types, plotly.io\n"
+            "from dskernel.charts import kaleido\n"
+            "kaleido.FIRST = 0.5\nkaleido._state['can'] = True\n"
+            "sys.modules['kaleido'] = types.ModuleType('kaleido')\n"
+            "plotly.io.to_image = lambda *a, **k: time.sleep(60)"
+        )
+        r = k.run("begun = time.time(); display(go.Figure(go.Scatter(y=[1]))); print(time.time() - begun)")
+        (b,) = shown(r)
+        assert "image/png" not in b and "text/html" in b and 0.4 < float(r.stdout) < 5
+    finally:
+        k.close()
+
+
+FONT = """
+import os, sys
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+pen = TTGlyphPen(None)
+for n, p in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
+    (pen.lineTo if n else pen.moveTo)(p)
+pen.closePath()
+glyph = pen.glyph()
+f = FontBuilder(1000, isTTF=True)
+f.setupGlyphOrder([".notdef", "one"])
+f.setupCharacterMap({0x6807: "one", 0x984C: "one"})
+f.setupGlyf({".notdef": glyph, "one": glyph})
+f.setupHorizontalMetrics({".notdef": (800, 0), "one": (800, 0)})
+f.setupHorizontalHeader(ascent=800, descent=-200)
+f.setupNameTable({"familyName": "Noto Sans CJK SC", "styleName": "Regular"})
+f.setupOS2(); f.setupPost()
+f.save("cjk.ttf")
+from matplotlib import font_manager
+font_manager.fontManager.addfont("cjk.ttf")
+"""
+
+
+def test_chinese_takes_the_font_that_has_it(kernel_python):
+    k = Kernel(kernel_python)
+    try:
+        need(k, "matplotlib", "fontTools")
+        assert k.run(FONT).reply["status"] == "ok"
+        r = k.run("import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.title('Loss \u6807\u984c');")
+        assert is_png(shown(r)[0]) and r.texts("stderr") == []
+        assert k.run("list(plt.rcParams['font.family'])").result == "['sans-serif', 'Noto Sans CJK SC']"
     finally:
         k.close()
