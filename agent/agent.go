@@ -33,6 +33,9 @@ type Agent struct {
 	scripts string // folder of the embedded Python
 	others  others
 
+	lookAround sync.Once
+	readable   []string // see systemFolders
+
 	mu         sync.Mutex
 	supervisor *supervisor
 	warm       *warmth           // the fork server, nil before it is needed
