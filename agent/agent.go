@@ -44,6 +44,9 @@ type Agent struct {
 	others  others
 	shared  sharedWatch
 
+	lookAround sync.Once
+	readable   []string // see systemFolders
+
 	mu         sync.Mutex
 	supervisor *supervisor
 	warm       *warmth           // the fork server, nil before it is needed

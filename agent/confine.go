@@ -25,10 +25,12 @@ type confinement struct {
 var systemFolders = []string{
 	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/proc", "/sys",
 	"/nix", "/gnu", "/snap", "/home/linuxbrew/.linuxbrew",
-	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/opengl-driver", "/run/current-system",
+	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/opengl-driver",
 	"/var/cache/fontconfig", "/var/lib/alternatives", "/var/lib/ca-certificates", "/var/lib/dpkg", "/var/lib/texmf",
-	"/etc/resolv.conf", // a link to almost anywhere
 }
+
+// movingLinks are links to almost anywhere, and now here, now there.
+var movingLinks = []string{"/etc/resolv.conf", "/run/current-system"}
 
 // harmlessDevices hold nothing of anybody's, but for terminals; processors of graphics are for computing.
 var harmlessDevices = []string{
@@ -57,10 +59,22 @@ func (a *Agent) newBounds(place Place, roots ...string) *bounds {
 		found, _ := filepath.Glob(pattern) // the patterns are well formed
 		b.rules.Devices = append(b.rules.Devices, found...)
 	}
-	b.readable(systemFolders...)
-	b.readable(a.scripts, os.Getenv("SSL_CERT_FILE"), os.Getenv("SSL_CERT_DIR"))
-	b.readable(a.config.Python.folders()...)
+	b.readableAsTheyAre(a.systemFolders()...)
+	b.readable(movingLinks...)
 	return b
+}
+
+// systemFolders are what all code may read, without links. They are looked for once: that takes milliseconds.
+func (a *Agent) systemFolders() []string {
+	a.lookAround.Do(func() {
+		paths := append(slices.Clone(systemFolders), a.scripts, os.Getenv("SSL_CERT_FILE"), os.Getenv("SSL_CERT_DIR"))
+		for _, path := range append(paths, a.config.Python.folders()...) {
+			if real, err := filepath.EvalSymlinks(path); err == nil && filepath.IsAbs(path) && !slices.Contains(a.readable, real) {
+				a.readable = append(a.readable, real)
+			}
+		}
+	})
+	return a.readable
 }
 
 // current is what the next process may touch; nil for everything.
@@ -75,17 +89,25 @@ func (b *bounds) current() *confinement {
 
 // readable allows reading files and folders that are there, but for what is hidden.
 func (b *bounds) readable(paths ...string) {
+	var found []string
+	for _, path := range paths {
+		if real, err := filepath.EvalSymlinks(path); err == nil && filepath.IsAbs(path) {
+			found = append(found, real)
+		}
+	}
+	b.readableAsTheyAre(found...)
+}
+
+// readableAsTheyAre is readable for paths without links.
+func (b *bounds) readableAsTheyAre(paths ...string) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	read := b.rules.Read
-	for _, path := range paths {
-		if !filepath.IsAbs(path) {
-			continue
-		}
-		if real, err := filepath.EvalSymlinks(path); err == nil && real != "/" {
+	for _, real := range paths {
+		if real != "/" {
 			for _, p := range without(real, b.hidden) {
 				if !slices.ContainsFunc(read, func(known string) bool { return within(p, known) }) {
 					read = append(slices.Clip(read), p)

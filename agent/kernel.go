@@ -172,7 +172,7 @@ func (k *kernelProcess) Doomed() bool {
 	case <-k.keeper.lost:
 	case <-k.keeper.wire.done:
 	default:
-		return false
+		return k.keeper.warm != nil && k.keeper.warm.supervisor.dead()
 	}
 	return true
 }

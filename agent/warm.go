@@ -148,10 +148,11 @@ func (w *warmth) ready() bool {
 // Warm waits for the fork server; it starts one if there is none. An error says why kernels start afresh instead.
 func (a *Agent) Warm(ctx context.Context) error {
 	for before := (*warmth)(nil); ; {
+		if w := a.warmth(); w != nil && w.supervisor.dead() {
+			w.supervisor.end() // so that it is over
+		}
 		a.heat()
-		a.mu.Lock()
-		w := a.warm
-		a.mu.Unlock()
+		w := a.warmth()
 		if w == nil {
 			return fmt.Errorf("agent: fork server: %w", backends.ErrUnsupported)
 		}
@@ -170,6 +171,12 @@ func (a *Agent) Warm(ctx context.Context) error {
 	}
 }
 
+func (a *Agent) warmth() *warmth {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.warm
+}
+
 // NotPreloaded are the modules that the fork server could not preload, with the reasons.
 func (a *Agent) NotPreloaded() map[string]string {
 	a.mu.Lock()
@@ -179,9 +186,7 @@ func (a *Agent) NotPreloaded() map[string]string {
 
 // hot is the fork server if it is ready, else nil. One that died is replaced.
 func (a *Agent) hot() *warmth {
-	a.mu.Lock()
-	w := a.warm
-	a.mu.Unlock()
+	w := a.warmth()
 	switch {
 	case w == nil || !w.ready():
 		return nil

@@ -24,7 +24,7 @@ func value(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox, code string)
 }
 
 func TestForksGoOnApart(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		mustRun(t, ctx, sbx, "import os, random; x = [1]; open('data', 'w').write('base'); f = open('log', 'a+'); f.write('0'); f.flush()")
 		forks, err := sbx.Fork(ctx, 3, nil)
 		require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestForksGoOnApart(t *testing.T) {
 }
 
 func TestCheckpointsAreGoneBackToAnyNumberOfTimes(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		c := sbx.DefaultContext()
 		mustRun(t, ctx, sbx, "import random; x = 1")
 		first, err := c.Checkpoint(ctx, nil)
@@ -86,7 +86,7 @@ func TestCheckpointsAreGoneBackToAnyNumberOfTimes(t *testing.T) {
 }
 
 func TestUndoableRuns(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		c := sbx.DefaultContext()
 		undoable := &sandbox.RunOptions{Undoable: true, Timeout: time.Minute}
 		mustRun(t, ctx, sbx, "x = 1")
@@ -112,7 +112,7 @@ func TestUndoableRuns(t *testing.T) {
 }
 
 func TestWhatCannotBeCopiedIsRefused(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		mustRun(t, ctx, sbx, "import threading; x = 1; stop = threading.Event(); t = threading.Thread(target=stop.wait, name='worker'); t.start()")
 		refused := new(sandbox.RefusedError)
 		_, err := sbx.Fork(ctx, 2, nil)
@@ -128,7 +128,7 @@ func TestWhatCannotBeCopiedIsRefused(t *testing.T) {
 }
 
 func TestTwentyForksAtOnce(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		mustRun(t, ctx, sbx, "x = 7")
 		forks, err := sbx.Fork(ctx, 20, nil)
 		require.NoError(t, err)
@@ -167,41 +167,57 @@ func TestForksArePausedAndMeasuredByThemselves(t *testing.T) {
 // model is a session as it ought to be.
 type model struct {
 	sbx         *sandbox.Sandbox
-	x           int
+	x           int // a variable
+	file        int // what is in the file x; -1 without one
 	checkpoints []checkpoint
 }
 
 type checkpoint struct {
-	at *sandbox.Checkpoint
-	x  int
+	at      *sandbox.Checkpoint
+	x, file int // file: -2 when it is no part of it
 }
 
+// look is the variable and the file of a session.
+const look = "x, int(open('x').read()) if __import__('os').path.exists('x') else -1"
+
 func TestSessionsAreWhatAModelPredicts(t *testing.T) {
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
 		mustRun(t, ctx, sbx, "x = 0")
-		sessions := []*model{{sbx: sbx}}
+		sessions := []*model{{sbx: sbx, file: -1}}
 		for step := range 60 {
 			m := sessions[random.IntN(len(sessions))]
 			switch action := random.IntN(10); {
 			case action < 4:
-				m.x = step
-				mustRun(t, ctx, m.sbx, fmt.Sprintf("x = %d; open('x', 'w').write(str(x))", step))
+				m.x, m.file = step, step
+				mustRun(t, ctx, m.sbx, fmt.Sprintf("x = %d; _ = open('x', 'w').write(str(x))", step))
+				if random.IntN(4) == 0 {
+					m.file = -1
+					mustRun(t, ctx, m.sbx, "import os; os.remove('x')")
+				}
 			case action < 6:
-				p, err := m.sbx.DefaultContext().Checkpoint(ctx, nil)
+				kept := checkpoint{x: m.x, file: -2}
+				files := random.IntN(2) == 0
+				if files {
+					kept.file = m.file
+				}
+				var err error
+				kept.at, err = m.sbx.DefaultContext().Checkpoint(ctx, &sandbox.CheckpointOptions{Files: files})
 				require.NoError(t, err)
-				m.checkpoints = append(m.checkpoints, checkpoint{p, m.x})
+				m.checkpoints = append(m.checkpoints, kept)
 			case action < 8 && len(m.checkpoints) > 0:
 				p := m.checkpoints[random.IntN(len(m.checkpoints))]
 				require.NoError(t, m.sbx.DefaultContext().Rollback(ctx, p.at))
-				m.x = p.x
+				if m.x = p.x; p.file != -2 {
+					m.file = p.file
+				}
 			case len(sessions) < 8:
 				forks, err := m.sbx.Fork(ctx, 1+random.IntN(2), nil)
 				require.NoError(t, err)
 				for _, f := range forks {
-					sessions = append(sessions, &model{sbx: f, x: m.x})
+					sessions = append(sessions, &model{sbx: f, x: m.x, file: m.file})
 				}
 			default:
 				i := random.IntN(len(sessions))
@@ -212,7 +228,7 @@ func TestSessionsAreWhatAModelPredicts(t *testing.T) {
 				}
 			}
 			for _, m := range sessions {
-				require.Equal(t, fmt.Sprint(m.x), value(t, ctx, m.sbx, "x"), "step %d", step)
+				require.Equal(t, fmt.Sprintf("(%d, %d)", m.x, m.file), value(t, ctx, m.sbx, look), "step %d", step)
 			}
 		}
 	})

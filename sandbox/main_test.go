@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
@@ -80,4 +81,18 @@ func mustRun(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox, code strin
 	require.NoError(t, err)
 	require.NoError(t, run.Err())
 	return run
+}
+
+// withBranches is withSandbox; the interpreter of a second sandbox of each Python was a spare, and so a fork itself.
+func withBranches(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
+	t.Helper()
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		t.Run("cold", func(t *testing.T) { test(t, ctx, sbx) })
+	})
+	withForkServer(t, func(c *sandbox.Config) { c.MinSpares, c.MaxSpares = 1, 1 }, func(t *testing.T, ctx context.Context, e *sandbox.Engine) {
+		waitForSpares(t, e, 1)
+		sbx := create(t, ctx, e, nil)
+		require.Equal(t, backends.StartSpare, sbx.Info().Start.Kind)
+		t.Run("spare", func(t *testing.T) { test(t, ctx, sbx) })
+	})
 }

@@ -23,14 +23,30 @@ from proctree import PR_SET_DUMPABLE, PR_SET_NAME, prctl
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+INLINE = "module://matplotlib_inline.backend_inline"
+
+# A fork pays for each page that it writes to, and pages hold objects of many kinds: a look at an object
+# counts a reference, and letting go of one frees memory. So what can be known before is noted in the fork
+# server, and what a fork has no use for is kept.
 _before: dict[str, str] = {}  # where the fork server found things
+_ours: list[str] = []  # names of modules that are no part of dskernel
+_kept: list[object] = []
 
 
 def note() -> None:
-    """Notes, in the fork server, what a fork may find elsewhere."""
+    """Notes, in the fork server, what a fork may find elsewhere, and what it is to take off."""
+    for name, module in list(sys.modules.items()):
+        if os.path.dirname(getattr(module, "__file__", None) or "") == HERE and "." not in name:
+            if name not in ("dskernel", "__main__"):
+                _ours.append(name)
+    from dskernel import kernelapp
+
+    kernelapp.prepare()
+    kernelapp.known_files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)]
     matplotlib = sys.modules.get("matplotlib")
     if matplotlib is not None:
         _before["matplotlibrc"] = matplotlib.matplotlib_fname()
+        matplotlib.rcParams["backend"] = INLINE  # the first time, it looks for all that there are
 
 
 def become(argv: list[bytes], env: dict[bytes, bytes]) -> NoReturn:
@@ -99,6 +115,7 @@ def _interpreter(python: str) -> None:
         return new + path[len(old) :] if path == old or path.startswith(old + os.sep) else path
 
     sys.path[:] = map(moved, sys.path)
+    _kept.extend(sys.path_importer_cache.values())
     sys.path_importer_cache.clear()
     site = sys.modules.get("site")
     if site is not None:
@@ -107,6 +124,7 @@ def _interpreter(python: str) -> None:
     if sysconfig is not None:
         for name in ("_PREFIX", "_EXEC_PREFIX"):
             setattr(sysconfig, name, new)
+        _kept.append(sysconfig._CONFIG_VARS)
         sysconfig._CONFIG_VARS = None
         sysconfig._CONFIG_VARS_INITIALIZED = False
     importlib.invalidate_caches()
@@ -142,7 +160,7 @@ def _matplotlib(matplotlib) -> None:
         dict.update(matplotlib.rcParamsDefault, settings)
         dict.update(matplotlib.rcParams, settings)
     # Which backend it is, an import would have learnt from the environment, where ipykernel puts its own.
-    backend = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    backend = os.environ.setdefault("MPLBACKEND", INLINE)
     matplotlib.rcParams["backend"] = backend
 
 
@@ -150,10 +168,8 @@ def _forget():
     """Takes the modules of ours off that are no part of ``dskernel``; returns how to run a kernel."""
     from dskernel.kernelapp import launch
 
-    for name, module in list(sys.modules.items()):
-        if os.path.dirname(getattr(module, "__file__", None) or "") == HERE and "." not in name:
-            if name not in ("dskernel", "__main__"):
-                del sys.modules[name]
+    for name in _ours:
+        _kept.append(sys.modules.pop(name, None))
     gc.enable()
     return launch
 

@@ -81,11 +81,12 @@ class Brancher:
             copies, self._copies = self._copies, {}
             self._plant.leave(copies.values())
             _revive(pools)
-            parked.own_offsets(files)  # before the original goes on reading and writing
+            named = parked.named(files)
+            parked.own_offsets(named)  # before the original goes on reading and writing
             listener = parked.listen(path)
             os.write(write, READY)
             os.close(write)
-            order = parked.wait(listener, files)
+            order = parked.wait(listener, named)
             order.settle()
             self._plant.rebuild(order)
             order.seed(rng)  # last: zmq draws random ports

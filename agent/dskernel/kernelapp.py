@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 
 import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: skip
+from ipykernel import ipkernel
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
@@ -35,11 +36,40 @@ def plain() -> bool:
     return os.environ.get(PLAIN) == "1"
 
 
+known_files: list[str] = []  # of the modules that were loaded in the fork server
+
+
+class KnownModules:
+    """Stands in for ``sys`` where ipykernel 7 looks at each module as it makes a kernel, for its debugger.
+
+    A fork would get a page of its own for each, 4 MB; the fork server has looked.
+    """
+
+    def __init__(self, real) -> None:
+        self._real = real
+        self.modules: dict = {}
+
+    def __getattr__(self, name: str):
+        return getattr(self._real, name)
+
+
 class SandboxKernel(IPythonKernel):
     """A kernel that takes a run's environment variables and arguments from the metadata of its request."""
 
     msg_types = [*IPythonKernel.msg_types, "checkpoint_request"]
     brancher = None
+
+    def __init__(self, **kwargs) -> None:
+        if not known_files:
+            super().__init__(**kwargs)
+            return
+        ipkernel.sys = KnownModules(sys)
+        try:
+            super().__init__(**kwargs)
+        finally:
+            ipkernel.sys = sys
+        if hasattr(self, "_kernel_modules"):
+            self._kernel_modules.extend(known_files)  # the debugger has this very list
 
     @default("shell_class")
     def _our_shell(self) -> type:
@@ -173,12 +203,19 @@ def signed(session, key: bytes, frames: list) -> bool:
     return hmac.compare_digest(parts[0].bytes, digest.hexdigest().encode())
 
 
-def launch() -> None:
-    """Runs the kernel that the command line asks for."""
+def prepare() -> SandboxKernelApp:
+    """Makes the application, unless it is made: a fork server has done so."""
     config = Config()
     # A sandbox's history ends with it, and a database file costs a millisecond a run.
     config.HistoryManager.hist_file = ":memory:"
     if hasattr(IPythonKernel.shell_class.klass, "enable_tip"):
         # Each question what the kernel is would draw from the user's random numbers, for a tip.
         config.InteractiveShell.enable_tip = False
-    SandboxKernelApp.launch_instance(config=config)
+    return SandboxKernelApp.instance(config=config)
+
+
+def launch() -> None:
+    """Runs the kernel that the command line asks for."""
+    app = prepare()
+    app.initialize()
+    app.start()

@@ -20,12 +20,14 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from typing import NoReturn
 
 MAX_ORDER = 1 << 20
 ORDER_SECONDS = 5.0  # that a connection may take to bring its line
 MAX_UNNAMED = 64 << 20  # bytes of files without a name that are copied; with more, all of them stay shared
-OPENING = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_TMPFILE | os.O_NOFOLLOW  # flags that are about opening alone
+# Flags that are about opening alone.
+OPENING = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_TMPFILE | os.O_NOFOLLOW
 LEFT = 1  # exit code of a copy that could not become a kernel
 
 
@@ -115,8 +117,11 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-def wait(listener: socket.socket, files: list[int]) -> Order:
-    """Waits until this process, or a fork of it, is to be a kernel; there it returns."""
+def wait(listener: socket.socket, files: dict[int, str]) -> Order:
+    """Waits until this process, or a fork of it, is to be a kernel; there it returns.
+
+    Files are those that are open, with the names they had.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     forks: dict[int, int] = {}
     while True:
@@ -189,17 +194,22 @@ def _refuse(connection: socket.socket, reason: Exception) -> None:
     connection.close()
 
 
-def own_offsets(files: list[int], order: Order | None = None) -> None:
+def named(files: list[int]) -> dict[int, str]:
+    """Returns descriptors with the names of their files."""
+    return {fd: os.readlink("/proc/self/fd/%d" % fd) for fd in files}
+
+
+def own_offsets(files: dict[int, str], order: Order | None = None) -> None:
     """Opens files again, so that the place where one is read or written is this process's own.
 
     Of files without a name, which are nobody else's by now, the content becomes its own too.
     """
     copies = _copy_unnamed(files)
-    for fd in files:
+    for fd, name in files.items():
         try:
             flags = fcntl.fcntl(fd, fcntl.F_GETFL) & ~OPENING
             offset = os.lseek(fd, 0, os.SEEK_CUR)
-            fresh = os.open(_where(fd, copies, order), flags | os.O_CLOEXEC)
+            fresh = os.open(_where(fd, name, copies, order), flags | os.O_CLOEXEC)
             os.lseek(fresh, offset, os.SEEK_SET)
             os.dup2(fresh, fd, inheritable=os.get_inheritable(fd))
             os.close(fresh)
@@ -209,26 +219,22 @@ def own_offsets(files: list[int], order: Order | None = None) -> None:
         os.close(copy)
 
 
-def _where(fd: int, copies: dict[tuple[int, int], int], order: Order | None) -> str:
+def _where(fd: int, name: str, copies: dict[tuple[int, int], int], order: Order | None) -> str:
     """Returns what to open in the place of a descriptor."""
     link = "/proc/self/fd/%d" % fd
-    path = os.readlink(link)
-    place = path if order is None else order.place(path)
-    if order is not None and order.restored:
-        place = place.removesuffix(" (deleted)")  # one without a name before has none like this
-        if os.path.isfile(place):
+    if order is not None:
+        place = order.place(name if order.restored else os.readlink(link))
+        if (place != name or order.restored) and os.path.isfile(place):
             return place
     copy = copies.get(_identity(os.fstat(fd)))
-    if copy is not None:
-        return "/proc/self/fd/%d" % copy
-    return place if place != path else link
+    return link if copy is None else "/proc/self/fd/%d" % copy
 
 
 def _identity(state: os.stat_result) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _copy_unnamed(files: list[int]) -> dict[tuple[int, int], int]:
+def _copy_unnamed(files: Iterable[int]) -> dict[tuple[int, int], int]:
     """Returns copies of the files that have no name, by what they are copies of."""
     found = {}
     for fd in files:

@@ -22,8 +22,8 @@ from dskernel.parked import MAX_UNNAMED
 CALM = 1.0  # seconds that the threads of a pool may go on looking for work after the last there was
 POOL = "concurrent.futures.thread"
 QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made again when they are missed
-# Libraries whose threads outlive a fork of the process, but that start others in a copy: the LLVM's and Intel's OpenMP, which
-# MKL uses too, and Arrow. Others end theirs before a fork, as OpenBLAS does.
+# Libraries whose threads outlive a fork of the process, but that start others in a copy: the LLVM's and
+# Intel's OpenMP, which MKL uses too, and Arrow. Others end theirs before a fork, as OpenBLAS does.
 POOLED = re.compile(r"libomp|libiomp|mkl_|libarrow")
 RENEWED = ("jemalloc_bg_thd", "ZMQbg")  # names of threads that are started again
 
@@ -39,10 +39,11 @@ class Survey:
         self._libraries: set[str] = set()
 
     def miss(self) -> None:
-        """Warns of native threads that the copy lacks. It is called after the fork, before which many end themselves."""
+        """Warns of native threads that the copy lacks, after the fork: many end before it by themselves."""
         lost = [comm for number, comm, _ in _strangers(set()) if self.strangers.get(number) == comm]
         # What a pool has is known by its size alone: threads are named for the process.
-        pools = sum(map(_pool_size, {path for path in self._libraries if POOLED.search(os.path.basename(path))}))
+        pooled = [path for path in self._libraries if POOLED.search(os.path.basename(path))]
+        pools = sum(map(_pool_size, pooled))
         if len(lost) > pools:
             listed = ", ".join(sorted(lost)[:5])
             self.warnings.append("threads of native libraries don't come along: " + listed)
