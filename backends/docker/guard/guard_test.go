@@ -38,11 +38,11 @@ func TestRulesHoldOnARealEngine(t *testing.T) {
 			require.Contains(t, b.probe("lookup", name), "no such host", name)
 		}
 		require.Contains(t, b.probe("udp", resolverAt+":53"), "error", "the upstream is the resolver's alone")
-		require.Equal(t, "ok ", b.probe("powers"))
+		require.Equal(t, "ok", b.probe("powers"))
 	})
 	t.Run("RootInsideChangesNothing", func(t *testing.T) {
 		b := start(t, api, g, "0", &backends.Network{Mode: backends.NetworkBridge})
-		require.Equal(t, "ok ", b.probe("powers"))
+		require.Equal(t, "ok", b.probe("powers"))
 		b.reaches(siteAt)
 		b.refuses(b.gateway())
 		b.refuses(privateAt)

@@ -142,6 +142,9 @@ func parseEntry(list, entry string) (r netrules.Range, isDomain bool, err error)
 	return netrules.Range{}, true, nil
 }
 
+// lookup is how browsers look names up, but that labels may have underscores.
+var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(true), idna.StrictDomainName(false))
+
 // parseDomain is entry as the resolver compares it.
 func parseDomain(entry string) (string, error) {
 	name, below := strings.CutPrefix(entry, "*.")
@@ -153,7 +156,7 @@ func parseDomain(entry string) (string, error) {
 	if strings.Contains(name, "*") {
 		return wrong("has a star inside", `a star stands for what is below a domain, once and in front: "*.example.com"`)
 	}
-	name, err := idna.Lookup.ToASCII(name)
+	name, err := lookup.ToASCII(name)
 	if err != nil || !wellFormed(name) {
 		return wrong("is no domain", `use "example.com", "*.example.com", an address or a range`)
 	}
