@@ -18,9 +18,21 @@ var allowed = map[string]string{
 	"backends":             "messaging",
 	"agent":                "messaging messaging/zmtp backends agent/archive",
 	"agent/archive":        "backends",
+	"agent/agentpb":        "messaging backends",
+	"agent/daemon":         "messaging messaging/zmtp backends agent agent/agentpb",
+	"agent/remote":         "messaging messaging/zmtp backends agent/agentpb",
+	"cmd/ds-sandbox-agent": "agent/agentpb agent/daemon agent/gatekeeper",
+	"agent/netrules":       "",
+	"agent/firewall":       "agent/netrules",
+	"agent/resolver":       "agent/netrules",
+	"agent/gatekeeper":     "agent/netrules agent/firewall agent/resolver",
 	"backends/local":       "messaging backends agent backends/local/pyenv",
 	"backends/local/pyenv": "agent images",
 	"backends/backendtest": "messaging backends agent",
+
+	"backends/docker/network": "backends agent/netrules",
+	"backends/docker/guard":   "backends agent/netrules backends/docker/network",
+
 	"kernel":               "messaging messaging/zmtp backends",
 	"kernel/kerneltest":    "messaging messaging/zmtp",
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
@@ -33,6 +45,8 @@ var homes = map[string]string{
 	"github.com/go-zeromq/zmq4":    "messaging/zmtp",
 	"github.com/docker/docker":     "backends/docker",
 	"github.com/gorilla/websocket": "server",
+	"github.com/google/nftables":   "agent/firewall",
+	"github.com/mdlayher/netlink":  "agent/firewall",
 }
 
 func TestPackagesImportDownwardOnly(t *testing.T) {

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -23,6 +25,14 @@ type Config struct {
 	// that has imported Preload and what kernels need.
 	NoForkServer bool
 	Preload      []string // names of modules; those that are missing are left out
+	// Launcher is put before the command of every process that the agent itself starts: a program that makes it the user's.
+	Launcher []string
+	// Alone says that there is one instance: its first kernels are started afresh, and once the fork server is ready, later ones are
+	// forks.
+	Alone bool
+	// Killed tells which limit outside of our reach, a container's, has killed since it was last asked; nil when none has. It is
+	// asked about processes that were killed for no reason that is known here.
+	Killed func() *backends.LimitError
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }
@@ -74,7 +84,7 @@ func (a *Agent) current() (*supervisor, error) {
 		a.supervisor.end()
 	}
 	s, err := startSupervisor(
-		[]string{a.config.Python.Executable, "-I", "-S", "-B", filepath.Join(a.scripts, "supervisor.py")},
+		a.launched(a.config.Python.Executable, "-I", "-S", "-B", filepath.Join(a.scripts, "supervisor.py")),
 		map[string]string{"PATH": os.Getenv("PATH"), "LANG": "C.UTF-8"}, func(event) {})
 	if err != nil {
 		a.supervisor = nil
@@ -83,6 +93,9 @@ func (a *Agent) current() (*supervisor, error) {
 	a.supervisor = s
 	return s, nil
 }
+
+// launched is a command as it is executed.
+func (a *Agent) launched(argv ...string) []string { return slices.Concat(a.config.Launcher, argv) }
 
 // Close ends every process of every instance, and the supervisors, and waits for it, at most 5 s. It is idempotent.
 func (a *Agent) Close() error {

@@ -76,7 +76,7 @@ func (in *Instance) host(ctx context.Context, k *keeper, pid int) (*process, err
 		return nil, err
 	}
 	p, err := k.adopt(ctx, pid, in)
-	if err != nil || k == own {
+	if err != nil || k == own || k.owner == in { // our own, or its twin
 		return p, err
 	}
 	if err := in.welcome(p); err != nil {

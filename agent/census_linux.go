@@ -36,7 +36,7 @@ const maxCensus = 1 << 16
 // census counts what is below the keeper, and its instance's guests elsewhere. A control group knows its processes.
 func (b *limiter) census(k *keeper) census {
 	if b.group == nil {
-		return takeCensus(k.pid, k.owner.guestIDs(), k.others(k.owner))
+		return takeCensus(k.roots(), k.owner.guestIDs(), k.others(k.owner))
 	}
 	var c census
 	for _, pid := range b.group.pids() {
@@ -48,16 +48,16 @@ func (b *limiter) census(k *keeper) census {
 	return c
 }
 
-// takeCensus counts what is below a process, which itself only lends the time of children it reaped; and guests with what is
+// takeCensus counts what is below some processes, which themselves only lend the time of children they reaped; and guests with what is
 // below them. What is below a spared process is left out.
-func takeCensus(root int, guests, spared []int) census {
+func takeCensus(roots []int, guests, spared []int) census {
 	var c census
-	seen, buf := map[int]bool{root: true}, make([]byte, 8<<10)
-	for _, pid := range slices.Concat(guests, spared) {
+	seen, buf := make(map[int]bool), make([]byte, 8<<10)
+	for _, pid := range slices.Concat(roots, guests, spared) {
 		seen[pid] = true
 	}
 	visits := 0
-	for todo := append([]int{root}, guests...); len(todo) > 0; {
+	for todo := slices.Concat(roots, guests); len(todo) > 0; {
 		pid := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		s, ok := readStat(pid)
@@ -65,7 +65,7 @@ func takeCensus(root int, guests, spared []int) census {
 			continue
 		}
 		c.cpu += s.cpu
-		if pid != root && !s.ended {
+		if !slices.Contains(roots, pid) && !s.ended {
 			c.add(pid, s)
 		}
 		eachTask(pid, max(1, s.threads), buf, func(task string) bool {

@@ -29,7 +29,7 @@ func (in *Instance) command(ctx context.Context, spec *messaging.KernelSpec, con
 	ipykernel := at >= 1 && at+1 < len(argv) && (argv[at+1] == "ipykernel_launcher" || argv[at+1] == "ipykernel")
 	if !chosen && ipykernel && filepath.IsAbs(argv[0]) && pythonName.MatchString(filepath.Base(argv[0])) {
 		// Without an environment of its own, %pip would change the one of the other Python.
-		if python := a.others.probe(ctx, argv[0]); python != nil {
+		if python := a.others.probe(ctx, argv[0], a.config.Launcher...); python != nil {
 			var err error
 			if env, err = in.overlayOf(python); err != nil {
 				return nil, nil, err
@@ -83,7 +83,7 @@ type probed struct {
 }
 
 // probe asks an interpreter about itself, once as long as it is the same file; nil when it can't be asked.
-func (o *others) probe(ctx context.Context, path string) *Python {
+func (o *others) probe(ctx context.Context, path string, launcher ...string) *Python {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil // the start will say so
@@ -94,7 +94,7 @@ func (o *others) probe(ctx context.Context, path string) *Python {
 	if ok && known.changed.Equal(info.ModTime()) {
 		return known.python
 	}
-	python, err := Probe(ctx, path)
+	python, err := Probe(ctx, path, launcher...)
 	if err != nil {
 		return nil
 	}

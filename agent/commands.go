@@ -140,9 +140,6 @@ func (in *Instance) adoptCommand(c *command) error {
 	return nil
 }
 
-// PID is the process id.
-func (c *command) PID() int { return c.pid }
-
 func (c *command) Stdout() io.ReadCloser { return c.stdout }
 
 func (c *command) Stderr() io.ReadCloser {

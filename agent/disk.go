@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,12 +89,19 @@ func (c *counter) folder(fd, depth int) {
 	for _, name := range folders {
 		sub, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if err != nil {
-			c.use.partial = c.use.partial || !errors.Is(err, unix.ENOENT)
+			c.use.partial = c.use.partial || !errors.Is(err, unix.ENOENT) && !foreign(fd, name, err)
 			continue
 		}
 		c.folder(sub, depth+1)
 		_ = unix.Close(sub)
 	}
+}
+
+// foreign reports whether a folder that could not be opened is another user's, into which our code can't write either.
+func foreign(fd int, name string, err error) bool {
+	var st unix.Stat_t
+	return errors.Is(err, unix.EACCES) && unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil &&
+		int(st.Uid) != os.Geteuid() && st.Mode&0o002 == 0
 }
 
 func (c *counter) add(st *unix.Stat_t) {

@@ -27,7 +27,8 @@ type Place struct {
 	Env       map[string]string  // of every process
 	Isolation backends.Isolation // of every process; none when empty. See [Confinement]
 	Limits    backends.Limits
-	Family    string // the Mark of the place that this one was forked from, or the one before that; its own when empty
+	Measured  []string // further folders whose contents count as disk
+	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -160,9 +161,10 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 		return nil, backends.ErrDestroyed
 	}
 	in.keeper, k.owner = k, in
-	in.watchdog = newWatchdog(in.limiter, k, []string{in.place.Workspace, in.place.Private}, func(msg string, args ...any) {
+	in.watchdog = newWatchdog(in.limiter, k, in.place.measured(), func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
+	in.watchdog.killed = in.agent.config.Killed
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.limits, k.verdict = in.limiter.program, in.watchdog.verdict
@@ -291,7 +293,7 @@ func (in *Instance) closeKeeper(ctx context.Context, k *keeper) error {
 		return nil
 	}
 	// A start that was sent meanwhile is dealt with by the keeper's own end.
-	if certain := k.close(exitPatience); err == nil && certain {
+	if certain := k.closeBoth(exitPatience); err == nil && certain {
 		return nil
 	}
 	// The code may have stopped or killed its keeper. What carries our mark is ended here.

@@ -41,6 +41,7 @@ type keeper struct {
 	// Processes of other instances, which were forked from ours, see adopt; and whether we live for these alone.
 	apart     map[int]*Instance
 	abandoned bool
+	twin      *keeper // see twin.go
 }
 
 // process is one process that a keeper started.
@@ -178,8 +179,9 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 // started reports whether a live process is one that was started by start.
 func (k *keeper) started(pid int) bool {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.running[pid] != nil
+	twin, found := k.twin, k.running[pid] != nil
+	k.mu.Unlock()
+	return found || twin != nil && twin.started(pid)
 }
 
 // abandon ends a process whose start was given up before it was answered.
@@ -208,8 +210,12 @@ func (k *keeper) reason(err error) error {
 	return err
 }
 
-// killAll ends everything below the keeper.
+// killAll ends everything below the keeper, and its twin.
 func (k *keeper) killAll(ctx context.Context) error {
+	return k.both(func(k *keeper) error { return k.killOwn(ctx) })
+}
+
+func (k *keeper) killOwn(ctx context.Context) error {
 	r, err := k.wire.call(ctx, request{Op: "kill_all"})
 	switch {
 	case err != nil:
@@ -224,6 +230,9 @@ func (k *keeper) killAll(ctx context.Context) error {
 
 // ID is the process id.
 func (p *process) ID() string { return strconv.Itoa(p.pid) }
+
+// PID is the process id.
+func (p *process) PID() int { return p.pid }
 
 // signalPatience bounds a signal: a keeper is under the same user as the code it keeps, which may have stopped it.
 const signalPatience = 10 * time.Second
@@ -272,12 +281,12 @@ func (p *process) Wait(ctx context.Context) (backends.ExitStatus, error) {
 
 // pause stops everything below the keeper, which stays awake itself. freezer is the file of a control group; empty without.
 func (k *keeper) pause(ctx context.Context, freezer string) error {
-	return k.answered(k.wire.call(ctx, request{Op: "pause", Freezer: freezer}))
+	return k.both(func(k *keeper) error { return k.answered(k.wire.call(ctx, request{Op: "pause", Freezer: freezer})) })
 }
 
 // resume lets everything go on.
 func (k *keeper) resume(ctx context.Context) error {
-	return k.answered(k.wire.call(ctx, request{Op: "resume"}))
+	return k.both(func(k *keeper) error { return k.answered(k.wire.call(ctx, request{Op: "resume"})) })
 }
 
 func (k *keeper) answered(r response, err error) error {

@@ -106,6 +106,9 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	defer func() { _ = write.Close() }()
 	k.output = output
 	k.start = backends.StartCold
+	if twin := in.twinOf(ctx, keeper); twin != nil && in.forkable(twin, argv, env) {
+		keeper = twin
+	}
 	fork := in.forkable(keeper, argv, env)
 	if fork {
 		k.start = backends.StartFork
@@ -187,17 +190,60 @@ func (k *kernelProcess) Diagnose(ctx context.Context) string {
 
 // Connect waits for the kernel's sockets to appear and connects to them.
 func (k *kernelProcess) Connect(ctx context.Context) (messaging.Transport, error) {
-	t, err := k.connect(ctx)
+	opts := &zmtp.TransportOptions{
+		MaxFrame: k.maxFrame, Trace: k.in.agent.config.Trace,
+		OnError: func(err error) {
+			k.in.agent.config.Logger.Warn("skip message of kernel", "sandbox", k.in.place.ID, "error", err)
+		},
+	}
+	var t *zmtp.Transport
+	err := k.connect(ctx, func() (err error) {
+		t, err = zmtp.Connect(ctx, k.info, opts)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Link is Connect for who passes the messages on unread.
+func (k *kernelProcess) Link(ctx context.Context) (*zmtp.Link, error) {
+	var l *zmtp.Link
+	err := k.connect(ctx, func() (err error) {
+		l, err = zmtp.DialLink(ctx, k.info, &zmtp.TransportOptions{MaxFrame: k.maxFrame})
+		return err
+	})
+	return l, err
+}
+
+// Key is what the kernel's messages are signed with, and by which scheme.
+func (k *kernelProcess) Key() (key, scheme string) { return k.info.Key, k.info.SignatureScheme }
+
+// Relayed is what kernels of this package are besides, for who relays them to a host elsewhere.
+type Relayed interface {
+	backends.KernelProcess
+	backends.StartTeller
+	PID() int
+	Link(ctx context.Context) (*zmtp.Link, error)
+	Key() (key, scheme string)
+}
+
+var _ Relayed = (*kernelProcess)(nil)
+
+// connect calls dial once the sockets are there. Its error is a *backends.StartError.
+func (k *kernelProcess) connect(ctx context.Context, dial func() error) error {
+	err := k.dial(ctx, dial)
 	if err == nil {
 		k.in.agent.heat()
-		return t, nil
+		return nil
 	}
 	start := &backends.StartError{Kernel: k.spec.Name, Stage: "connect", Err: err, Diagnosis: k.Diagnose(ctx)}
 	if exit := new(backends.ExitError); errors.As(err, &exit) {
 		exit.Output = "" // it stands in the diagnosis
 		start.Remedy = k.remedy(start.Diagnosis)
 	}
-	return nil, start
+	return start
 }
 
 // remedy says what to do about a kernel that ended while it started.
@@ -218,27 +264,21 @@ const (
 	pollPause   = 5 * time.Millisecond // where the system does not tell of new files
 )
 
-func (k *kernelProcess) connect(ctx context.Context) (messaging.Transport, error) {
+func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
 	appeared, stop := k.watchSockets()
 	defer stop()
-	opts := &zmtp.TransportOptions{
-		MaxFrame: k.maxFrame, Trace: k.in.agent.config.Trace,
-		OnError: func(err error) {
-			k.in.agent.config.Logger.Warn("skip message of kernel", "sandbox", k.in.place.ID, "error", err)
-		},
-	}
 	for {
 		var again <-chan time.Time
 		if appeared == nil {
 			again = time.After(pollPause)
 		}
 		if k.bound() {
-			t, err := zmtp.Connect(ctx, k.info, opts)
+			err := dial()
 			if err == nil {
-				return t, nil
+				return nil
 			}
 			if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
-				return nil, k.because(ctx, err)
+				return k.because(ctx, err)
 			}
 			again = time.After(listenPause)
 		}
@@ -246,9 +286,9 @@ func (k *kernelProcess) connect(ctx context.Context) (messaging.Transport, error
 		case <-appeared:
 		case <-again:
 		case <-k.done:
-			return nil, k.exit()
+			return k.exit()
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
 }

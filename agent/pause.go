@@ -97,7 +97,10 @@ func (in *Instance) switchPower(ctx context.Context, what string, paused bool, a
 		defer cancel()
 		if err := act(ctx, k); err != nil {
 			if paused {
-				k.wire.post(request{Op: "resume"}) // it may have stopped some, or do so yet
+				_ = k.both(func(k *keeper) error {
+					k.wire.post(request{Op: "resume"}) // it may have stopped some, or do so yet
+					return nil
+				})
 			}
 			return fmt.Errorf("agent: %s: %w", what, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,11 +54,12 @@ print(json.dumps({
 // probeTime bounds a probe: what is called python3 may be anything.
 const probeTime = 20 * time.Second
 
-// Probe asks an interpreter about itself.
-func Probe(ctx context.Context, executable string) (*Python, error) {
+// Probe asks an interpreter about itself. A launcher is what Config has by that name.
+func Probe(ctx context.Context, executable string, launcher ...string) (*Python, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("no answer within %v", probeTime))
 	defer cancel()
-	cmd := exec.CommandContext(ctx, executable, "-I", "-c", probeCode)
+	argv := slices.Concat(launcher, []string{executable, "-I", "-c", probeCode})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.WaitDelay = time.Second
 	var stdout, stderr head
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

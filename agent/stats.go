@@ -50,7 +50,7 @@ func (in *Instance) diskUse(ctx context.Context) diskUse {
 	in.use.counting.Lock()
 	defer in.use.counting.Unlock()
 	if known := in.use.use; known.time.IsZero() || time.Since(known.time) > min(max(minDiskAge, diskShare*known.took), maxDiskAge) {
-		counted := measureDisk(ctx, in.place.Workspace, in.place.Private)
+		counted := measureDisk(ctx, in.place.measured()...)
 		if ctx.Err() != nil {
 			return counted
 		}
@@ -58,6 +58,9 @@ func (in *Instance) diskUse(ctx context.Context) diskUse {
 	}
 	return in.use.use
 }
+
+// measured are the folders whose contents count as disk, the workspace first.
+func (p *Place) measured() []string { return append([]string{p.Workspace, p.Private}, p.Measured...) }
 
 // Enforcement tells what makes each limit hold.
 func (in *Instance) Enforcement() map[backends.LimitName]backends.Enforcer {

@@ -68,7 +68,7 @@ func (a *Agent) startWarm() (*warmth, error) {
 	blank := strings.Repeat("-", 64) // born.py writes each fork's own in their place
 	w := &warmth{env: place.environment(env, map[string]string{IDVariable: blank, MarkVariable: blank}), told: make(chan struct{})}
 	argv := append([]string{env.python, filepath.Join(a.scripts, "warm.py")}, a.config.Preload...)
-	w.supervisor, err = startSupervisor(argv, w.env, func(e event) { a.warmed(w, e) })
+	w.supervisor, err = startSupervisor(a.launched(argv...), w.env, func(e event) { a.warmed(w, e) })
 	if err != nil {
 		return nil, err
 	}

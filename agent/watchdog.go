@@ -16,6 +16,7 @@ type watchdog struct {
 	keeper  *keeper
 	dirs    []string // what counts for the limit of disk, the workspace first
 	warn    func(msg string, args ...any)
+	killed  func() *backends.LimitError // see Config; may be nil
 
 	wake chan struct{} // of one element: code begins to work
 	life context.Context
@@ -297,7 +298,10 @@ func (w *watchdog) verdict(pid int, status backends.ExitStatus) *backends.LimitE
 	case reason != nil:
 		return reason
 	}
-	return w.killedForMemory()
+	if limit := w.killedForMemory(); limit != nil || w.killed == nil {
+		return limit
+	}
+	return w.killed()
 }
 
 // killedForMemory tells whether the system has killed for the limit of memory since it was last asked.

@@ -263,6 +263,16 @@ func (w *wire) broken(err error) error {
 	return fmt.Errorf("%w: %w", errWireClosed, err)
 }
 
+// over reports whether the other end is gone.
+func (w *wire) over() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // close ends the wire and waits for its reader.
 func (w *wire) close() {
 	_ = w.conn.Close()

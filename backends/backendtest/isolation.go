@@ -40,7 +40,7 @@ func testIsolation(t *testing.T, open Open) {
 		isolation, detail := b.Isolation()
 		require.NotEmpty(t, detail)
 		in, err := b.Create(t.Context(), backends.Spec{ID: "suite", Isolation: backends.IsolationFiles})
-		if isolation == backends.IsolationNone {
+		if isolation != backends.IsolationFiles {
 			require.ErrorIs(t, err, backends.ErrUnsupported)
 			return
 		}

@@ -60,6 +60,15 @@ func testLinks(t *testing.T, open Open) {
 	t.Run("AllowedRoots", func(t *testing.T) { testAllowedRoots(t, open) })
 }
 
+func testNoUserFolders(t *testing.T, open Open) {
+	b := open(t)
+	defer func() { require.NoError(t, b.Close()) }()
+	for _, spec := range []backends.Spec{{ID: "suite", WorkspacePath: t.TempDir()}, {ID: "suite", AllowedRoots: []string{t.TempDir()}}} {
+		_, err := b.Create(t.Context(), spec)
+		require.ErrorIs(t, err, backends.ErrUnsupported)
+	}
+}
+
 func testWorkspacePath(t *testing.T, open Open) {
 	mine := t.TempDir()
 	plant(t, mine, map[string]string{"data.csv": "a,b", "sub/deep": "below"})

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,13 +17,27 @@ type Open func(t *testing.T) backends.Backend
 // limit bounds each test; none comes near it.
 const limit = 2 * time.Minute
 
-// Run runs the whole suite.
-func Run(t *testing.T, open Open) {
+// Lack is what a backend does not have; the suite then wants it to be refused with ErrUnsupported.
+type Lack string
+
+// What a backend may lack.
+const (
+	LacksUserFolders Lack = "folders of the user's own" // Spec.WorkspacePath and AllowedRoots
+)
+
+// Run runs the whole suite, but for what the backend lacks.
+func Run(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("instances", func(t *testing.T) { testInstances(t, open) })
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
 	t.Run("hostile files", func(t *testing.T) { testHostileFiles(t, open) })
-	t.Run("links", func(t *testing.T) { testLinks(t, open) })
+	t.Run("links", func(t *testing.T) {
+		if slices.Contains(lacks, LacksUserFolders) {
+			testNoUserFolders(t, open)
+			return
+		}
+		testLinks(t, open)
+	})
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })

@@ -1,4 +1,4 @@
-// Command ds-sandbox-agent is what runs in a container beside the code.
+// Command ds-sandbox-agent is what runs in a container beside the code: see package daemon.
 package main
 
 import (
@@ -9,8 +9,19 @@ import (
 	"strings"
 )
 
+// version is set by the build.
+var version = "unknown"
+
 // commands are the subcommands, each in a file of its own. They return when they are over; an error is their last word.
-var commands = map[string]func(ctx context.Context, args []string) error{}
+var commands = map[string]func(ctx context.Context, args []string) error{
+	"serve":   serve,
+	"bridge":  bridge,
+	"as-user": asUser,
+	"version": func(context.Context, []string) error {
+		_, err := fmt.Println(describe())
+		return err
+	},
+}
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {

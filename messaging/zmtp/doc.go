@@ -4,7 +4,7 @@
 // is allocated before it is checked. After the handshake frames are read and written here, buffered and
 // bounded, because the far end belongs to hostile code.
 //
-// A [Conn] has no goroutine: reads happen on the caller's. A [Transport] has one reader for each of its
-// four sockets; Close waits for them. Start at [Connect] for a kernel, at [Dial] for one socket, at [Listen] to
-// play the kernel in a test.
+// A [Conn] has no goroutine: reads happen on the caller's. A [Link], and the [Transport] over it, has one reader for each of
+// its four sockets; Close waits for them. Start at [Connect] for a kernel, at [DialLink] to pass its messages on unread, at
+// [Dial] for one socket, at [Listen] to play the kernel in a test.
 package zmtp

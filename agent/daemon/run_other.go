@@ -1,0 +1,11 @@
+//go:build !linux
+
+package daemon
+
+import (
+	"context"
+	"errors"
+)
+
+// Run is for process 1 of a container.
+func Run(context.Context, Options) error { return errors.ErrUnsupported }

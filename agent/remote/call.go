@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
+	"github.com/ds-sandbox/ds-sandbox/backends"
+)
+
+// kind says how a call is made.
+type kind struct {
+	limit time.Duration // for an answer; none when 0
+	named bool          // it changes something, so it has a name, and happens once however often it is sent
+}
+
+// The kinds of calls.
+var (
+	quick  = kind{limit: 30 * time.Second}
+	change = kind{limit: 30 * time.Second, named: true}
+	start  = kind{limit: 3 * time.Minute, named: true}
+	// bulk is what takes as long as there are files.
+	bulk     = kind{limit: 15 * time.Minute, named: true}
+	bulkRead = kind{limit: 15 * time.Minute}
+	// forever waits for what may never happen; the heartbeat tells that the agent is there.
+	forever = kind{}
+)
+
+// Bounds of repeating.
+const (
+	maxTries    = 8
+	lossDelay   = 100 * time.Millisecond // by which a call may notice a lost connection before the session does
+	abandonTime = 5 * time.Second
+)
+
+// call makes a call, again on another connection when one breaks.
+func call[Q, A any](
+	ctx context.Context, c *Client, k kind, do func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), message *Q,
+) (*A, error) {
+	name := ""
+	if k.named {
+		name = rand.Text()
+	}
+	for try := 1; ; try++ {
+		if err := c.ready(ctx); err != nil {
+			return nil, err
+		}
+		s, err := c.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := once(ctx, c, s, k, name, do, message)
+		if err == nil {
+			return answer, nil
+		}
+		if ctx.Err() != nil {
+			c.abandon(name)
+			return nil, context.Cause(ctx)
+		}
+		if err = c.verdict(s, err); !errors.Is(err, errBroken) {
+			return nil, err
+		}
+		if try == maxTries {
+			return nil, fmt.Errorf("%w: it broke %d times", ErrLost, try)
+		}
+	}
+}
+
+// ready refuses calls while the agent is frozen.
+func (c *Client) ready(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if c.isFrozen() {
+		return backends.ErrPaused
+	}
+	return nil
+}
+
+// once makes a call on one session. The deadline of ctx is kept here and not told: the other side would keep it a little earlier, and
+// in other words.
+func once[Q, A any](
+	ctx context.Context, c *Client, s *session, k kind, name string,
+	do func(context.Context, *connect.Request[Q]) (*connect.Response[A], error), message *Q,
+) (*A, error) {
+	own, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), sessionKey{}, s))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+	defer context.AfterFunc(c.life, func() { cancel(ErrClosed) })()
+	if k.limit > 0 {
+		timer := time.AfterFunc(k.limit, func() { cancel(fmt.Errorf("%w within %v", ErrNoAnswer, k.limit)) })
+		defer timer.Stop()
+	}
+	request := connect.NewRequest(message)
+	if name != "" {
+		request.Header().Set(agentpb.CallHeader, name)
+	}
+	answer, err := do(own, request)
+	if err != nil {
+		if own.Err() != nil {
+			return nil, context.Cause(own)
+		}
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+// errBroken says that a call failed because its connection did.
+var errBroken = errors.New("connection broke")
+
+// verdict is what an error of a call means.
+func (c *Client) verdict(s *session, err error) error {
+	var told *connect.Error
+	if !errors.As(err, &told) {
+		if c.life.Err() != nil {
+			return ErrClosed
+		}
+		return err // ours
+	}
+	if connect.IsWireError(told) {
+		return plainError(told)
+	}
+	if s.lostWithin(lossDelay) {
+		return errBroken
+	}
+	return fmt.Errorf("%w: %w", ErrProtocol, short2(told))
+}
+
+// plainError is the error that the agent told.
+func plainError(err error) error {
+	var told *connect.Error
+	if !errors.As(err, &told) {
+		return err
+	}
+	if f := agentpb.FaultOf(told); f != nil {
+		return f.Err()
+	}
+	return short2(told)
+}
+
+// short2 keeps the beginning of an error that the agent may have written.
+func short2(err error) error { return errors.New(short(err.Error())) }
+
+// short is the beginning of a text of the agent's.
+func short(text string) string {
+	const most = 1024
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// abandon tells the agent that nobody waits for a call any more.
+func (c *Client) abandon(name string) {
+	if name == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.session
+	if s == nil || c.fatal != nil {
+		return
+	}
+	c.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithValue(c.life, sessionKey{}, s), abandonTime)
+		defer cancel()
+		_, _ = c.host.Abandon(ctx, connect.NewRequest(&agentpb.AbandonRequest{Call: name})) // else it ends with the sandbox
+	})
+}

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+func asUser(context.Context, []string) error { return errors.ErrUnsupported }
