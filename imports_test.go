@@ -33,11 +33,11 @@ var allowed = map[string]string{
 	"backends/docker/network": "backends agent/netrules",
 	"backends/docker/guard":   "backends agent/netrules backends/docker/network",
 
-	"kernel":               "messaging messaging/zmtp backends",
-	"kernel/kerneltest":    "messaging messaging/zmtp",
-	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv kernel",
-	"notebook":             "messaging backends kernel sandbox",
-	"report":               "notebook",
+	"kernel":            "messaging messaging/zmtp backends",
+	"kernel/kerneltest": "messaging messaging/zmtp",
+	"sandbox":           "messaging backends agent/archive backends/local backends/local/pyenv kernel",
+	"notebook":          "messaging backends kernel sandbox",
+	"report":            "notebook",
 }
 
 // homes says which outside packages are imported in one folder only.

@@ -150,7 +150,7 @@ func (b *box) exec(args ...string) io.Reader {
 	go func() {
 		_, err := stdcopy.StdCopy(w, w, stream.Reader)
 		stream.Close()
-		w.CloseWithError(err) //nolint:errcheck // it never fails
+		w.CloseWithError(err)
 	}()
 	return r
 }

@@ -18,6 +18,9 @@ func TestRulesHoldOnARealEngine(t *testing.T) {
 	api := engine(t)
 	world(t)
 	g := open(t, api, testNetwork)
+	begun := time.Now()
+	require.NoError(t, g.Ready(t.Context()))
+	t.Logf("ready after %v", time.Since(begun).Round(time.Millisecond))
 	open := start(t, api, g, "1000", nil)
 
 	t.Run("ControlReachesWhatRulesRefuse", func(t *testing.T) {
@@ -200,6 +203,8 @@ func TestPrepareRefusesWhatUndoesRules(t *testing.T) {
 		err := g.Prepare(t.Context(), bridge, &container.HostConfig{CapAdd: []string{name}})
 		require.ErrorContains(t, err, strings.TrimPrefix(strings.ToUpper(name), "CAP_"))
 	}
+	restarts := &container.HostConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyAlways}}
+	require.ErrorContains(t, g.Prepare(t.Context(), bridge, restarts), "restart")
 	host := &container.HostConfig{Runtime: "runsc"}
 	require.NoError(t, g.Prepare(t.Context(), backends.Network{}, host))
 	require.Equal(t, container.NetworkMode("none"), host.NetworkMode)

@@ -61,8 +61,10 @@ func Parse(n backends.Network) (*Policy, error) {
 	for _, entry := range n.Deny {
 		r, isDomain, err := parseEntry("deny", entry)
 		if isDomain {
-			return nil, &EntryError{"deny", entry, "is a domain",
-				`an address has many names, so refusing one keeps nobody out; deny addresses or ranges, or use mode "allow"`}
+			return nil, &EntryError{
+				"deny", entry, "is a domain",
+				`an address has many names, so refusing one keeps nobody out; deny addresses or ranges, or use mode "allow"`,
+			}
 		}
 		if err != nil {
 			return nil, err
