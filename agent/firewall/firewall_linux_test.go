@@ -28,7 +28,7 @@ func inNamespace(t *testing.T) {
 	for _, args := range []string{
 		"link set lo up", "link add out type veth peer name far", "link set out up", "link set far up",
 		"addr add 198.51.100.2/24 dev out", "-6 addr add 2001:db8:5::2/64 dev out nodad", "route add default via 198.51.100.1",
-		"neigh add 198.51.100.1 lladdr 02:00:00:00:00:01 dev out",
+		"neigh add 198.51.100.1 lladdr 02:00:00:00:00:01 dev out", "-6 route add default via 2001:db8:5::1 dev out",
 	} {
 		out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput()
 		if errors.Is(err, exec.ErrNotFound) {
@@ -232,6 +232,30 @@ func TestSourcesAreOnesOwn(t *testing.T) {
 	require.Error(t, unix.Sendto(fd, []byte("forged"), 0, to), "to the resolver, in the name of its upstream")
 	to.Addr = netip.MustParseAddr("2600::9").As16()
 	require.Error(t, unix.Sendto(fd, []byte("forged"), 0, to), "to the world")
+}
+
+func TestNoPacketNamesFurtherStations(t *testing.T) {
+	inNamespace(t)
+	f, err := Open()
+	require.NoError(t, err)
+	_, err = f.Apply(rulesOf(t, `{"admitted": ["203.0.113.0-203.0.113.9", "2600::-2700::"]}`))
+	require.NoError(t, err)
+	v4, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(v4) //nolint:errcheck // a test's
+	to := &unix.SockaddrInet4{Port: 9, Addr: [4]byte{203, 0, 113, 5}}
+	require.NoError(t, unix.Sendto(v4, []byte("x"), 0, to))
+	route := []byte{131, 7, 4, 203, 0, 113, 6, 0} // loose source route
+	require.NoError(t, unix.SetsockoptString(v4, unix.SOL_IP, unix.IP_OPTIONS, string(route)))
+	require.Error(t, unix.Sendto(v4, []byte("x"), 0, to))
+	v6, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM, 0)
+	require.NoError(t, err)
+	defer unix.Close(v6) //nolint:errcheck // a test's
+	to6 := &unix.SockaddrInet6{Port: 9, Addr: netip.MustParseAddr("2600::9").As16()}
+	require.NoError(t, unix.Sendto(v6, []byte("x"), 0, to6))
+	padding := []byte{0, 0, 1, 4, 0, 0, 0, 0}
+	require.NoError(t, unix.SetsockoptString(v6, unix.SOL_IPV6, unix.IPV6_DSTOPTS, string(padding)))
+	require.Error(t, unix.Sendto(v6, []byte("x"), 0, to6))
 }
 
 func TestOnlyTheResolverReachesUpstreams(t *testing.T) {

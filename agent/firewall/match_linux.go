@@ -19,7 +19,7 @@ func (r rule) meta(key expr.MetaKey, op expr.CmpOp, value []byte) rule {
 	return r.with(&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: value})
 }
 
-// out and in match the interface, loopback being number 1 in every namespace: names can be changed.
+// outLoopback and inLoopback match the interface by its number, which is 1 in every namespace: names can be changed.
 func (r rule) outLoopback() rule {
 	return r.meta(expr.MetaKeyOIF, expr.CmpOpEq, binaryutil.NativeEndian.PutUint32(1))
 }
@@ -65,6 +65,13 @@ func (r rule) address(s side, a netip.Addr) rule {
 	return r.family(a.Is6()).with(s.load(a.Is6()), &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: a.AsSlice()})
 }
 
+// fromLoopback matches sources in 127.0.0.0/8.
+func (r rule) fromLoopback() rule {
+	return r.family(false).with(source.load(false),
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: []byte{255, 0, 0, 0}, Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{127, 0, 0, 0}})
+}
+
 func (r rule) in(s side, set *nftables.Set, ipv6 bool) rule {
 	return r.family(ipv6).with(s.load(ipv6), &expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID})
 }
@@ -107,6 +114,22 @@ func (r rule) neighbour(kind byte) rule {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{255}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{kind}})
+}
+
+// options matches IPv4 with options, by which a sender names further stations of the way.
+func (r rule) options() rule {
+	return r.family(false).with(
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0x45}})
+}
+
+// extensions matches IPv6 with extension headers, which do that too, and protocols that no rule admits.
+func (r rule) extensions() rule {
+	r = r.family(true).with(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 1})
+	for _, l4 := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMPV6} {
+		r = r.with(&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{l4}})
+	}
+	return r
 }
 
 // refresh gives the element of the packet's destination its whole lifetime again.

@@ -58,16 +58,8 @@ func build(conn *nftables.Conn, rules *netrules.Rules, o own, resolved map[netip
 	t.add(rule{}.outLoopback().address(destination, engineDNS).prohibit())
 	// Nobody speaks in the name of an upstream, not even to the resolver here: IPv6 lets any socket bind to any address.
 	t.add(rule{}.outLoopback().tcpReset().accept())
-	for _, mine6 := range []string{"127.0.0.0/8", "::1/128"} {
-		p := netip.MustParsePrefix(mine6)
-		if p.Addr().Is4() {
-			t.add(rule{}.outLoopback().family(false).with(source.load(false),
-				&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: []byte{255, 0, 0, 0}, Xor: make([]byte, 4)},
-				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Addr().AsSlice()}).accept())
-		} else {
-			t.add(rule{}.outLoopback().address(source, p.Addr()).accept())
-		}
-	}
+	t.add(rule{}.outLoopback().fromLoopback().accept())
+	t.add(rule{}.outLoopback().address(source, netip.IPv6Loopback()).accept())
 	for _, kind := range []byte{133, 135, 136} { // router and neighbour solicitation, advertisement: by the kernel
 		t.add(rule{}.neighbour(kind).accept())
 	}
@@ -75,6 +67,8 @@ func build(conn *nftables.Conn, rules *netrules.Rules, o own, resolved map[netip
 		t.add(rule{}.notIn(source, mine[i], v6).drop())
 	}
 	t.add(rule{}.outLoopback().accept())
+	t.add(rule{}.options().prohibit())
+	t.add(rule{}.extensions().prohibit())
 	for _, up := range rules.Upstreams {
 		for _, l4 := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			t.add(rule{}.marked().protocol(l4).address(destination, up.Addr()).port(destination, up.Port()).accept())

@@ -31,7 +31,7 @@ func (r Range) MarshalText() ([]byte, error) {
 	return []byte(r.First.String() + "-" + r.Last.String()), nil
 }
 
-// UnmarshalText reads "first-last". Addresses with a zone, IPv4 written as IPv6 and ends in the wrong order are mistakes.
+// UnmarshalText reads "first-last". Addresses with a zone and ends in the wrong order are mistakes.
 func (r *Range) UnmarshalText(text []byte) error {
 	first, last, _ := strings.Cut(string(text), "-")
 	var got Range
@@ -51,7 +51,7 @@ func (r *Range) UnmarshalText(text []byte) error {
 
 func (r Range) valid() bool {
 	return r.First.IsValid() && r.First.BitLen() == r.Last.BitLen() && r.First.Zone() == "" && r.Last.Zone() == "" &&
-		!(r.First.Is4In6() && r.First == r.Last) && r.First.Compare(r.Last) <= 0
+		r.First.Compare(r.Last) <= 0
 }
 
 // Set is addresses as ranges in order, IPv4 before IPv6, which neither overlap nor touch. Its functions return new sets.

@@ -115,7 +115,7 @@ func (s *Server) askBy(ctx context.Context, network string, up netip.AddrPort, q
 
 func packQuery(q dnsmessage.Question) (id uint16, query []byte, err error) {
 	var random [2]byte
-	rand.Read(random[:]) //nolint:errcheck // it never fails
+	rand.Read(random[:]) // it never fails
 	id = binary.BigEndian.Uint16(random[:])
 	var header dnsmessage.ResourceHeader
 	if err := header.SetEDNS0(maxUDP, dnsmessage.RCodeSuccess, false); err != nil {

@@ -61,6 +61,15 @@ func New(api client.APIClient, options Options) *Guard {
 	return &Guard{api: api, options: options}
 }
 
+// Ready does ahead what the first Prepare and Apply would do: the network, the helpers' image, facts about the engine's machine.
+func (g *Guard) Ready(ctx context.Context) error {
+	if _, err := g.bridge(ctx); err != nil {
+		return err
+	}
+	_, err := g.learn(ctx)
+	return err
+}
+
 // sharedKernel are runtimes whose containers use the network of the engine's kernel. In others (gVisor, virtual machines) packets pass
 // the namespace's hooks by, and rules there would be for show.
 var sharedKernel = []string{"", "runc", "crun", "youki", "nvidia", "io.containerd.runc.v2"}
@@ -79,6 +88,9 @@ func (g *Guard) Prepare(ctx context.Context, n backends.Network, host *container
 	}
 	if host.Privileged {
 		return errors.New("network rules don't bind a privileged container")
+	}
+	if policy := host.RestartPolicy.Name; policy != "" && policy != container.RestartPolicyDisabled {
+		return fmt.Errorf("restart policy %q gives a container a new network, without rules: leave it away", policy)
 	}
 	for _, name := range host.CapAdd {
 		switch bare := strings.TrimPrefix(strings.ToUpper(name), "CAP_"); bare {

@@ -61,8 +61,10 @@ func Parse(n backends.Network) (*Policy, error) {
 	for _, entry := range n.Deny {
 		r, isDomain, err := parseEntry("deny", entry)
 		if isDomain {
-			return nil, &EntryError{"deny", entry, "is a domain",
-				`an address has many names, so refusing one keeps nobody out; deny addresses or ranges, or use mode "allow"`}
+			return nil, &EntryError{
+				"deny", entry, "is a domain",
+				`an address has many names, so refusing one keeps nobody out; deny addresses or ranges, or use mode "allow"`,
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -142,6 +144,9 @@ func parseEntry(list, entry string) (r netrules.Range, isDomain bool, err error)
 	return netrules.Range{}, true, nil
 }
 
+// lookup is how browsers look names up, but that labels may have underscores.
+var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(true), idna.StrictDomainName(false))
+
 // parseDomain is entry as the resolver compares it.
 func parseDomain(entry string) (string, error) {
 	name, below := strings.CutPrefix(entry, "*.")
@@ -153,7 +158,7 @@ func parseDomain(entry string) (string, error) {
 	if strings.Contains(name, "*") {
 		return wrong("has a star inside", `a star stands for what is below a domain, once and in front: "*.example.com"`)
 	}
-	name, err := idna.Lookup.ToASCII(name)
+	name, err := lookup.ToASCII(name)
 	if err != nil || !wellFormed(name) {
 		return wrong("is no domain", `use "example.com", "*.example.com", an address or a range`)
 	}
