@@ -21,12 +21,18 @@ var allowed = map[string]string{
 	"agent/agentpb":        "messaging backends",
 	"agent/daemon":         "messaging messaging/zmtp backends agent agent/agentpb",
 	"agent/remote":         "messaging messaging/zmtp backends agent/agentpb",
-	"cmd/ds-sandbox-agent": "agent/agentpb agent/daemon",
+	"cmd/ds-sandbox-agent": "agent/agentpb agent/daemon agent/gatekeeper",
+	"agent/netrules":       "",
+	"agent/firewall":       "agent/netrules",
+	"agent/resolver":       "agent/netrules",
+	"agent/gatekeeper":     "agent/netrules agent/firewall agent/resolver",
 	"backends/local":       "messaging backends agent backends/local/pyenv",
 	"backends/local/pyenv": "agent images",
 
-	"backends/docker":             "messaging backends images agent/agentpb agent/remote backends/docker/agentbinary",
+	"backends/docker":             "messaging backends images agent/agentpb agent/remote backends/docker/agentbinary backends/docker/guard",
 	"backends/docker/agentbinary": "",
+	"backends/docker/network":     "backends agent/netrules",
+	"backends/docker/guard":       "backends agent/netrules backends/docker/network",
 	"backends/docker/dockertest":  "backends/docker backends/docker/agentbinary",
 
 	"backends/backendtest": "messaging backends agent",
@@ -42,6 +48,8 @@ var homes = map[string]string{
 	"github.com/go-zeromq/zmq4":    "messaging/zmtp",
 	"github.com/docker/docker":     "backends/docker",
 	"github.com/gorilla/websocket": "server",
+	"github.com/google/nftables":   "agent/firewall",
+	"github.com/mdlayher/netlink":  "agent/firewall",
 }
 
 func TestPackagesImportDownwardOnly(t *testing.T) {
