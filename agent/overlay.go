@@ -2,8 +2,10 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +28,7 @@ type overlay struct {
 // pipScript runs pip with the interpreter beside it.
 const pipScript = "#!/bin/sh\nexec \"${0%/*}/python\" -m pip \"$@\"\n"
 
-// makeOverlay writes the environment to dir, which must not exist.
+// makeOverlay writes the environment to dir. One that is there, in an instance made from a snapshot, keeps what was installed.
 func makeOverlay(dir string, python *Python) (*overlay, error) {
 	minor := strings.Join(strings.SplitN(python.Version, ".", 3)[:2], ".")
 	site := filepath.Join(dir, "lib", "python"+minor, "site-packages")
@@ -65,11 +67,22 @@ func makeOverlay(dir string, python *Python) (*overlay, error) {
 		}
 	}
 	for _, name := range []string{"python", "python3", "python" + minor} {
-		if err := os.Symlink(python.BaseExecutable, filepath.Join(o.bin, name)); err != nil {
+		if err := link(python.BaseExecutable, filepath.Join(o.bin, name)); err != nil {
 			return nil, fmt.Errorf("make environment: %w", err)
 		}
 	}
 	return o, nil
+}
+
+// link makes a link, or makes one that is there lead to target.
+func link(target, name string) error {
+	if at, err := os.Readlink(name); err == nil && at == target {
+		return nil
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Symlink(target, name)
 }
 
 // maxFontList bounds a font list, bytes; real ones have some 50 kB.

@@ -1,11 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/agent"
 )
 
 // canBranch says whether kernels can be copied here.
@@ -19,7 +23,23 @@ func (o *Options) folders() (private, runtime string, err error) {
 			return "", "", err
 		}
 	}
+	// What is there is of the instance that ours is a snapshot of. What it had installed stays; its sockets are nobody's.
+	if err := removeAll(o.Runtime, "sandbox"); err != nil {
+		return "", "", err
+	}
 	return private, runtime, errors.Join(makeFolder(private), makeFolder(runtime))
+}
+
+// removeAll removes a folder that the code may have filled with anything.
+func removeAll(above, name string) error {
+	root, err := os.OpenRoot(above)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return agent.RemoveAll(ctx, root, name)
 }
 
 // makeFolder makes a folder that is the user's alone.

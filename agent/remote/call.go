@@ -47,6 +47,7 @@ func call[Q, A any](
 	if k.named {
 		name = rand.Text()
 	}
+	begin := time.Now()
 	for try := 1; ; try++ {
 		if err := c.ready(ctx); err != nil {
 			return nil, err
@@ -66,9 +67,26 @@ func call[Q, A any](
 		if err = c.verdict(s, err); !errors.Is(err, errBroken) {
 			return nil, err
 		}
-		if try == maxTries {
-			return nil, fmt.Errorf("%w: it broke %d times", ErrLost, try)
+		if err := c.again(ctx, try, begin); err != nil {
+			return nil, err
 		}
+	}
+}
+
+// again waits a little before what failed for a broken connection is tried again, and gives up when that has gone on for too long.
+func (c *Client) again(ctx context.Context, try int, begin time.Time) error {
+	if try >= maxTries && time.Since(begin) > c.opts.Patience {
+		return fmt.Errorf("%w: it broke %d times", ErrLost, try)
+	}
+	timer := time.NewTimer(min(time.Duration(try)*firstBackoff, lastBackoff/4))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.life.Done():
+		return ErrClosed
 	}
 }
 

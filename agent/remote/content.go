@@ -21,6 +21,7 @@ import (
 
 // fetch sends a plain request without a body, again when its connection breaks before the answer.
 func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.Response, *session, error) {
+	begin := time.Now()
 	for try := 1; ; try++ {
 		if err := f.in.c.ready(ctx); err != nil {
 			return nil, nil, err
@@ -41,8 +42,9 @@ func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.
 			return nil, nil, context.Cause(ctx)
 		case !s.lostWithin(lossDelay):
 			return nil, nil, fmt.Errorf("%w: %w", ErrProtocol, short2(err))
-		case try == maxTries:
-			return nil, nil, fmt.Errorf("%w: it broke %d times", ErrLost, try)
+		}
+		if err := f.in.c.again(ctx, try, begin); err != nil {
+			return nil, nil, err
 		}
 	}
 }

@@ -111,6 +111,7 @@ func (k *kernelProcess) Connect(ctx context.Context) (messaging.Transport, error
 
 // open opens a stream, on another connection when one breaks, and tells what the agent has received of us.
 func (r *relay) open(ctx context.Context) (*relayStream, uint64, error) {
+	begin := time.Now()
 	for try := 1; ; try++ {
 		if err := r.c.ready(ctx); err != nil {
 			return nil, 0, err
@@ -129,8 +130,8 @@ func (r *relay) open(ctx context.Context) (*relayStream, uint64, error) {
 		if err = r.c.verdict(s, err); !errors.Is(err, errBroken) {
 			return nil, 0, err
 		}
-		if try == maxTries {
-			return nil, 0, fmt.Errorf("%w: it broke %d times", ErrLost, try)
+		if err := r.c.again(ctx, try, begin); err != nil {
+			return nil, 0, err
 		}
 	}
 }

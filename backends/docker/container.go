@@ -2,7 +2,6 @@ package docker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -57,7 +56,7 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 		by: make(map[backends.LimitName]backends.Enforcer),
 	}
 	s.host.Ulimits = []*container.Ulimit{{Name: "core"}}
-	if err := errors.Join(s.protect(c.Profile), s.network(c.Network)); err != nil {
+	if err := s.protect(c.Profile); err != nil {
 		return nil, err
 	}
 	if c.Runtime != "" {

@@ -41,7 +41,10 @@ func TestProfilesSayWhatCodeMayDo(t *testing.T) {
 func TestEveryContainerIsShutIn(t *testing.T) {
 	s, err := offline(able).settings(backends.Spec{ID: "x"}, &image{ID: "sha256:abc"})
 	require.NoError(t, err)
+	require.NoError(t, offline(able).prepare(t.Context(), backends.Network{}, new(image), s.host))
 	require.Equal(t, container.NetworkMode("none"), s.host.NetworkMode)
+	require.ErrorContains(t, offline(able).prepare(t.Context(), backends.Network{Deny: []string{"1.1.1.1"}}, new(image), s.host), "neither Allow nor Deny")
+	require.ErrorContains(t, offline(able).prepare(t.Context(), backends.Network{Mode: "some"}, new(image), s.host), `"some" is not known`)
 	require.Empty(t, s.host.PortBindings)
 	require.False(t, s.host.PublishAllPorts)
 	require.Equal(t, container.IpcMode("private"), s.host.IpcMode)

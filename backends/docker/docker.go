@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/docker/guard"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -62,6 +63,9 @@ type Backend struct {
 	stop     context.CancelFunc
 	closing  sync.Once
 	closeErr error
+
+	guarding sync.Mutex // guards guard
+	guard    *guard.Guard
 
 	mu        sync.Mutex // guards what follows
 	instances map[string]*instance

@@ -334,3 +334,26 @@ func TestKernelsOfTheImage(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, time.Since(begun), 200*time.Millisecond, "it is known now")
 }
+
+func TestNetworksAreKeptToTheirRules(t *testing.T) {
+	ctx := testContext(t)
+	b := open(t, nil)
+	in, err := b.Create(ctx, backends.Spec{ID: "one", Container: backends.Container{Network: backends.Network{Mode: backends.NetworkBridge}}})
+	require.NoError(t, err)
+	require.Contains(t, sh(t, in, "ls /sys/class/net"), "eth0")
+	gateway := engine(t, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "ds-sandbox")
+	reach := "timeout 5 bash -c 'echo > /dev/tcp/" + gateway + "/22'; echo \"code $?\""
+	require.NotContains(t, sh(t, in, reach), "code 0", "the host's own services are out of reach")
+	require.NoError(t, in.(backends.Networker).SetNetwork(ctx, backends.Network{Mode: backends.NetworkAllow, Allow: []string{"1.2.3.4"}}))
+	require.ErrorContains(t, in.(backends.Networker).SetNetwork(ctx, backends.Network{Mode: backends.NetworkAllow, Allow: []string{"not an address!"}}), "not an address!")
+	id := containerOf(t, b, "one")
+	require.NotEmpty(t, engine(t, "ps", "-q", "--filter", "label=org.ds-sandbox.helper="+id))
+	begun := time.Now()
+	require.NoError(t, in.Destroy(ctx))
+	require.Less(t, time.Since(begun), 3*time.Second)
+	require.Empty(t, engine(t, "ps", "-aq", "--filter", "label=org.ds-sandbox.helper="+id), "its helper is gone with it")
+
+	without, err := b.Create(ctx, backends.Spec{ID: "two"})
+	require.NoError(t, err)
+	require.ErrorIs(t, without.(backends.Networker).SetNetwork(ctx, backends.Network{Mode: backends.NetworkBridge}), backends.ErrUnsupported)
+}

@@ -27,8 +27,9 @@ type instance struct {
 	client  *remote.Client
 	inner   *remote.Instance
 
-	changing  sync.Mutex // held while it is made or destroyed; guards destroyed
+	changing  sync.Mutex // held while it is made or destroyed; guards what follows
 	destroyed bool
+	guarded   bool // its network has rules
 
 	mu        sync.Mutex     // guards what follows
 	container string         // its id at the engine; empty until it is made
@@ -65,6 +66,9 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := b.prepare(ctx, spec.Container.Network, in.image, s.host); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("the container was not ready within %v", startTime))
 	defer cancel()
 	id, err := b.make(ctx, spec, s, in.image, in.agent)
@@ -77,13 +81,13 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	in.mu.Unlock()
 	defer func() {
 		if err != nil {
-			err = errors.Join(in.withLog(err), b.remove(context.WithoutCancel(ctx), id))
+			err = errors.Join(in.withLog(err), in.unprotect(context.WithoutCancel(ctx)), b.remove(context.WithoutCancel(ctx), id))
 		}
 	}()
 	if err := b.engine.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return orCause(ctx, startError(err))
 	}
-	if err := in.guard(ctx, spec.Container.Network); err != nil {
+	if err := in.protectNetwork(ctx, spec.Container.Network); err != nil {
 		return orCause(ctx, err)
 	}
 	if err := in.configure(ctx, spec); err != nil {
@@ -384,7 +388,10 @@ func (in *instance) Destroy(ctx context.Context) error {
 	if in.destroyed {
 		return nil
 	}
-	err := in.backend.remove(context.WithoutCancel(ctx), in.containerID())
+	ctx = context.WithoutCancel(ctx)
+	helper := make(chan error, 1)
+	go func() { helper <- in.unprotect(ctx) }()
+	err := errors.Join(in.backend.remove(ctx, in.containerID()), <-helper)
 	in.endWith(&end{err: backends.ErrDestroyed})
 	in.closing.Wait()
 	if err != nil {

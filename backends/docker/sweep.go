@@ -6,6 +6,8 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/ds-sandbox/ds-sandbox/backends/docker/guard"
 )
 
 // How old a container of nobody known must be to be swept: somebody may look at it.
@@ -24,6 +26,7 @@ func (b *Backend) sweep(ctx context.Context) {
 		}
 		return
 	}
+	defer b.sweepHelpers(ctx)
 	for _, c := range list {
 		if ctx.Err() != nil {
 			return
@@ -35,6 +38,13 @@ func (b *Backend) sweep(ctx context.Context) {
 				b.owner.forget(owner)
 			}
 		}
+	}
+}
+
+// sweepHelpers removes what kept the network rules of containers that are gone.
+func (b *Backend) sweepHelpers(ctx context.Context) {
+	if _, err := guard.New(b.engine.api, guard.Options{}).Sweep(ctx); err != nil && ctx.Err() == nil {
+		b.config.Logger.Warn("sweep network helpers", "error", err)
 	}
 }
 

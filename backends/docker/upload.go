@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -130,3 +131,30 @@ func (b *Backend) readFile(ctx context.Context, id, name string) (string, error)
 	data, err := io.ReadAll(t)
 	return string(data), err
 }
+
+// agentOf is the agent's binary of an image, taken out of a container that is made for it and never started.
+func (e *engine) agentOf(ctx context.Context, img *image) (_ []byte, err error) {
+	created, err := e.api.ContainerCreate(ctx, &container.Config{Image: img.ID, Entrypoint: []string{agentPath}}, &container.HostConfig{NetworkMode: "none"},
+		nil, nil, "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+		defer cancel()
+		err = errors.Join(err, e.api.ContainerRemove(removing, created.ID, container.RemoveOptions{Force: true}))
+	}()
+	r, _, err := e.api.CopyFromContainer(ctx, created.ID, agentPath)
+	if err != nil {
+		return nil, fmt.Errorf("read the agent of image %s: %w", img.Name, err)
+	}
+	defer func() { _ = r.Close() }()
+	t := tar.NewReader(r)
+	if h, err := t.Next(); err != nil || h.Typeflag != tar.TypeReg {
+		return nil, errors.Join(err, fmt.Errorf("image %s has no agent", img.Name))
+	}
+	return io.ReadAll(io.LimitReader(t, maxAgent))
+}
+
+// maxAgent bounds an agent's binary, bytes.
+const maxAgent = 256 << 20
