@@ -55,7 +55,8 @@ func TestCallsHappenOnce(t *testing.T) {
 	<-begun
 	cancel()
 	select {
-	case <-over:
+	case err := <-over:
+		require.NoError(t, err)
 		t.Fatal("it ended with its host")
 	case <-time.After(20 * time.Millisecond):
 	}

@@ -22,7 +22,7 @@ type queue struct {
 	gaps    int        // in list
 	sending uint64     // the message that is on its way, which is not left out, and its size, which does not count
 	afoot   int64
-	swept   [2]uint64  // below these numbers nothing is left of each class that may go
+	swept   [2]uint64 // below these numbers nothing is left of each class that may go
 	news    chan struct{}
 	room    chan struct{}
 	closed  bool
