@@ -14,6 +14,9 @@ import (
 // imagePython is where our own images have it.
 const imagePython = "/opt/ds-sandbox/python/bin/python"
 
+// imageFonts is where they have its matplotlib's list of fonts.
+const imageFonts = "/opt/ds-sandbox/matplotlib"
+
 // findPython is the first candidate that runs kernels. Without one the error says what was tried.
 func findPython(ctx context.Context, opts Options) (*agent.Python, error) {
 	candidates := opts.Pythons
@@ -43,6 +46,9 @@ func findPython(ctx context.Context, opts Options) (*agent.Python, error) {
 		case !python.HasKernel():
 			tried = append(tried, fmt.Sprintf("%s: Python %s without ipykernel", path, python.Version))
 		default:
+			if path == imagePython {
+				python.FontCache = imageFonts
+			}
 			return python, nil
 		}
 	}
