@@ -150,7 +150,8 @@ def test_missing_ipykernel_is_said_in_one_line(python):
 def test_exit_keeps_the_output_and_atexit_is_quiet(kernel_python):
     k = Kernel(kernel_python)
     try:
-        code = "import atexit; atexit.register(lambda: print('late'))\nprint('bye', end='')\nexit()"
+        code = "import atexit; atexit.register(lambda: print('late'))\nprint('bye', end='')"
+        code += "\nget_ipython().ask_exit()"
         assert k.run(code).stdout == "bye"
         assert k.process.wait(20) == 0
         assert "Traceback" not in Path(k.output).read_text()
