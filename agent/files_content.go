@@ -205,7 +205,8 @@ func copyContents(ctx context.Context, from, to entry) error {
 	if err != nil {
 		return told(err)
 	}
-	_, err = to.in.write(to.name, backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}, func(file *os.File, room *room) (total int64, err error) {
+	opts := backends.WriteOptions{Mode: info.Mode(), Metadata: metadata}
+	_, err = to.in.write(to.name, opts, func(file *os.File, room *room) (total int64, err error) {
 		for err == nil {
 			if ctx.Err() != nil {
 				return total, context.Cause(ctx)

@@ -246,6 +246,7 @@ const (
 // Close ends every process that was started here, whatever it has become since, and waits for that; ctx does not cut it
 // short, it takes 15 s at most. It leaves the folders. It is idempotent.
 func (in *Instance) Close(ctx context.Context) error {
+	in.agent.shared.settle()
 	in.mu.Lock()
 	if in.closed {
 		in.mu.Unlock()

@@ -16,6 +16,7 @@ func newSharedFiles(...string) *sharedFiles     { return new(sharedFiles) }
 func (*sharedFiles) remove()                    {}
 func (*sharedWatch) begin(*Instance)            {}
 func (*sharedWatch) end(*Instance)              {}
+func (*sharedWatch) settle()                    {}
 func (*sharedWatch) close()                     {}
 func (c *census) shared(*sharedFiles) sharedUse { return sharedUse{largest: c.largest} }
 func allShared() int64                          { return 0 }

@@ -20,7 +20,9 @@ type sharedWatch struct {
 	stop      chan struct{} // closed by close
 	done      chan struct{} // closed when it has ended
 	closed    bool
-	folders   map[int]string // by watch, "" is /dev/shm; of the goroutine alone
+
+	stepping sync.Mutex     // held for a step; guards what follows
+	folders  map[int]string // by watch, "" is /dev/shm
 }
 
 const (
@@ -55,8 +57,8 @@ func (w *sharedWatch) begin(in *Instance) {
 		_ = unix.Close(fd)
 		return
 	}
-	w.file, w.done, w.folders = os.NewFile(uintptr(fd), "inotify"), make(chan struct{}), map[int]string{wd: ""}
-	w.stop = make(chan struct{})
+	w.file, w.folders = os.NewFile(uintptr(fd), "inotify"), map[int]string{wd: ""}
+	w.done, w.stop = make(chan struct{}), make(chan struct{})
 	go w.run()
 }
 
@@ -82,20 +84,50 @@ func (w *sharedWatch) close() {
 
 func (w *sharedWatch) run() {
 	defer close(w.done)
-	buf := make([]byte, 64<<10)
+	raw, err := w.file.SyscallConn()
+	if err != nil {
+		return
+	}
 	for {
-		n, err := w.file.Read(buf)
-		if err != nil {
+		var took time.Duration
+		if raw.Read(func(fd uintptr) (ready bool) { took, ready = w.step(int(fd)); return ready }) != nil {
 			return
 		}
-		begin := time.Now()
-		w.look(w.appeared(buf[:n]))
-		pause := time.NewTimer(min(sharedShare*time.Since(begin), sharedPause))
+		pause := time.NewTimer(min(sharedShare*took, sharedPause))
 		select {
 		case <-pause.C:
 		case <-w.stop:
 		}
 		pause.Stop()
+	}
+}
+
+// step looks at what has appeared since the last one, if anything.
+func (w *sharedWatch) step(fd int) (took time.Duration, any bool) {
+	w.stepping.Lock()
+	defer w.stepping.Unlock()
+	begin, buf := time.Now(), make([]byte, 64<<10)
+	n, err := unix.Read(fd, buf)
+	if err != nil || n <= 0 {
+		return 0, false
+	}
+	w.look(w.appeared(buf[:n]))
+	return time.Since(begin), true
+}
+
+// settle looks at what has appeared before processes end that may have made it.
+func (w *sharedWatch) settle() {
+	w.mu.Lock()
+	file := w.file
+	if w.closed || len(w.instances) == 0 {
+		file = nil
+	}
+	w.mu.Unlock()
+	if file == nil {
+		return
+	}
+	if raw, err := file.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { w.step(int(fd)) })
 	}
 }
 
@@ -176,6 +208,7 @@ func (w *sharedWatch) look(found map[inode]string) {
 			continue
 		}
 		c := in.limiter.census(k)
+		members[k.pid] = in
 		for _, pid := range c.members {
 			members[pid] = in
 		}
@@ -188,7 +221,7 @@ func (w *sharedWatch) look(found map[inode]string) {
 	}
 	for id, pids := range holders(allProcesses(), wanted) {
 		for _, pid := range pids {
-			if in := members[pid]; in == nil || in != owners[id] {
+			if in := memberOf(pid, members); in == nil || in != owners[id] {
 				delete(owners, id) // another program's, or between two
 			}
 		}
@@ -196,4 +229,15 @@ func (w *sharedWatch) look(found map[inode]string) {
 	for id, in := range owners {
 		in.shared.add(found[id], id)
 	}
+}
+
+// memberOf is whose a process is, which one of theirs may just have forked.
+func memberOf(pid int, members map[int]*Instance) *Instance {
+	for range maxAncestors {
+		if in := members[pid]; in != nil || pid <= 1 {
+			return in
+		}
+		pid = parentOf(pid)
+	}
+	return nil
 }

@@ -69,7 +69,8 @@ func (w *watchdog) noteSystem() {
 	if l.limits.Processes > 0 && !l.watched(backends.LimitProcesses) {
 		if refused, ok := l.group.refusals(); ok && refused > r.refused {
 			allowed := int64(l.limits.Processes)
-			w.note(strike{limit: &backends.LimitError{Limit: backends.LimitProcesses, Allowed: allowed, Used: allowed, Note: "and forks were refused"}})
+			limit := &backends.LimitError{Limit: backends.LimitProcesses, Allowed: allowed, Used: allowed, Note: "and forks were refused"}
+			w.note(strike{limit: limit})
 			r.refused = refused
 		}
 	}

@@ -229,6 +229,7 @@ func (w *watchdog) lookMemory() bool {
 	if victim.memory < w.last.largest.memory {
 		victim = w.last.largest
 	}
+	w.keeper.owner.agent.shared.settle() // while it can be seen what it holds
 	w.explain(victim.pid, &backends.LimitError{Limit: backends.LimitMemory, Allowed: limit, Used: used})
 	victim.kill()
 	w.last, w.scanned = census{}, time.Time{}

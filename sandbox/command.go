@@ -171,7 +171,8 @@ func (c *Command) follow() {
 		c.expiry.Stop()
 	}
 	c.result = &CommandResult{
-		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, LimitsHit: status.LimitsHit, Stdout: c.stdout.String(), Stderr: c.stderr.String(),
+		PID: c.pid, ExitCode: status.Code, Signal: status.Signal, Limit: status.Limit, LimitsHit: status.LimitsHit,
+		Stdout: c.stdout.String(), Stderr: c.stderr.String(),
 		Truncated: c.stdout.omitted + c.stderr.omitted, Wall: c.sandbox.clock.Now() - c.begun,
 	}
 	c.err = c.outcome(err)

@@ -194,7 +194,9 @@ time.sleep(.3)
 		require.NoError(t, in.Destroy(ctx), "and ends with its instance")
 	})
 	with(t, open, "WhoIgnoresSIGTERM", func(t *testing.T, ctx context.Context, in backends.Instance) {
-		c, err := in.StartCommand(ctx, backends.Cmd{Args: shell(`trap '' TERM; (trap '' TERM; echo up; while :; do sleep 0.05; done) & while :; do sleep 0.05; done`)})
+		c, err := in.StartCommand(ctx, backends.Cmd{
+			Args: shell(`trap '' TERM; (trap '' TERM; echo up; while :; do sleep 0.05; done) & while :; do sleep 0.05; done`),
+		})
 		require.NoError(t, err)
 		readUntil(t, c.Stdout(), "up\n")
 		require.NoError(t, c.Signal(ctx, backends.Terminate))

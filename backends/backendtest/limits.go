@@ -88,7 +88,8 @@ func testLimits(t *testing.T, open Open) {
 		_, err := in.StartKernel(ctx, backends.KernelConfig{})
 		require.ErrorAs(t, err, &found, "the time is used up")
 	})
-	withLimits(t, open, "CPUTimeOfChildrenNobodyWaitsFor", backends.Limits{CPUTime: 2 * time.Second}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+	short := backends.Limits{CPUTime: 2 * time.Second}
+	withLimits(t, open, "CPUTimeOfChildrenNobodyWaitsFor", short, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		found := endedBy(t, ctx, in, `
 import os, signal, time
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -101,7 +102,8 @@ while time.monotonic() < end:
     except ChildProcessError: pass`)
 		require.Equal(t, backends.LimitCPUTime, found.Limit)
 	})
-	withLimits(t, open, "CPUTimeCountsOnce", backends.Limits{CPUTime: 6 * time.Second}, func(t *testing.T, ctx context.Context, in backends.Instance) {
+	longer := backends.Limits{CPUTime: 6 * time.Second}
+	withLimits(t, open, "CPUTimeCountsOnce", longer, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		c := startKernel(t, ctx, in, backends.KernelConfig{})
 		require.Equal(t, "alive", c.run(`
 import os, subprocess, sys

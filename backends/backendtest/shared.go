@@ -55,7 +55,7 @@ block.close(); block.unlink()`))
 		prefix := fmt.Sprintf("/dev/shm/ds-sandbox-test-%d-", os.Getpid())
 		theirs := prefix + "theirs"
 		require.NoError(t, os.WriteFile(theirs, make([]byte, 1<<20), 0o600))
-		t.Cleanup(func() { _ = os.Remove(theirs) })
+		t.Cleanup(func() { _, _, _ = os.Remove(theirs), os.Remove(prefix+"mine"), os.Remove(prefix+"block") })
 		c := startKernel(t, ctx, in, backends.KernelConfig{})
 		require.Empty(t, c.run(fmt.Sprintf(`
 import os, time
