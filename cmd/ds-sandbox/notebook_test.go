@@ -170,8 +170,8 @@ func TestNotebookThatCanNotBeRunIsRefusedAtOnce(t *testing.T) {
 		"a parameter misnamed":  {[]string{"run", good, "-o", out, "-p", "a-b=1"}, exitUsage, `"a-b" is no name`},
 		"no such parameters":    {[]string{"run", good, "-o", out, "--params", "none"}, exitUsage, "--params: open none"},
 		"broken parameters":     {[]string{"run", good, "-o", out, "--params", file("p", "a: [")}, exitUsage, "line 1"},
-		"an output folder gone": {[]string{"run", good, "-o", filepath.Join(dir, "gone", "o.ipynb")}, exitFailed, "no such file or directory"},
-		"an output folder":      {[]string{"run", good, "-o", dir}, exitFailed, "not a regular file"},
+		"an output folder gone": {[]string{"run", good, "-o", filepath.Join(dir, "gone", "o.ipynb")}, exitUsage, "no such file or directory"},
+		"an output folder":      {[]string{"run", good, "-o", dir}, exitUsage, "not a regular file"},
 		"a script for one":      {[]string{"new", filepath.Join(dir, "none.py")}, exitUsage, "no such file"},
 		"a bad marker":          {[]string{"new", file("m.py", "# %% tags=[")}, exitUsage, "tags is no JSON"},
 	} {
@@ -184,7 +184,7 @@ func TestNotebookThatCanNotBeRunIsRefusedAtOnce(t *testing.T) {
 	if os.Geteuid() != 0 {
 		require.NoError(t, os.Chmod(dir, 0o555))
 		c := start(t, nil, "notebook", "run", good, "-o", out)
-		require.Equal(t, exitFailed, c.wait())
+		require.Equal(t, exitUsage, c.wait())
 		require.Contains(t, c.err.String(), "permission denied")
 	}
 }
