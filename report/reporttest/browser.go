@@ -39,7 +39,7 @@ type Findings struct {
 var harness []byte
 
 // loadTimeout bounds the start of a browser and the load of a page.
-const loadTimeout = 90 * time.Second
+const loadTimeout = 4 * time.Minute
 
 // Load opens a report in Chromium and says what it found there. Without a browser the test is skipped, or fails when
 // DS_SANDBOX_REQUIRE names browser. Requests of the page to any path of {{HOST}} in it are listed in Findings.Requests: Load
