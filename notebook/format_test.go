@@ -3,10 +3,12 @@ package notebook_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -280,4 +282,34 @@ func FuzzRead(f *testing.F) {
 		first := encode(t, nb)
 		require.Equal(t, first, encode(t, parse(t, first)), "what was written reads and writes the same")
 	})
+}
+
+func TestALargeNotebookIsReadAndWrittenInLittleMemory(t *testing.T) {
+	nb := makeNotebook(make([]string, 16)...)
+	line := strings.Repeat("x", 99) + "\n"
+	for _, c := range nb.Cells {
+		c.Outputs = []*notebook.Output{
+			{Type: notebook.Stream, Name: "stdout", Text: strings.Repeat(line, 10_000)},
+			displayed("image/png", strings.Repeat("QUJD", 250_000)),
+		}
+	}
+	name := write(t, nb, "large.ipynb")
+	size := int64(len(readText(t, name)))
+	require.Greater(t, size, int64(30<<20))
+	allocated := func(f func()) float64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return float64(after.TotalAlloc-before.TotalAlloc) / float64(size)
+	}
+	require.Less(t, allocated(func() { require.NoError(t, nb.Write(io.Discard)) }), 0.6, "in all, of the file's size")
+	require.Less(t, allocated(func() {
+		_, err := notebook.ReadFile(name)
+		require.NoError(t, err)
+	}), 3.5)
+}
+
+func displayed(mime, text string) *notebook.Output {
+	return &notebook.Output{Type: notebook.DisplayData, Data: map[string]any{mime: text}}
 }

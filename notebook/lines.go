@@ -47,6 +47,12 @@ func joined(v any) (text string, ok bool) {
 		return v, true
 	case []any:
 		var b strings.Builder
+		size := 0
+		for _, item := range v {
+			line, _ := item.(string)
+			size += len(line)
+		}
+		b.Grow(size)
 		for _, item := range v {
 			line, ok := item.(string)
 			if !ok {

@@ -21,7 +21,11 @@ func ReadFile(name string) (*Notebook, error) {
 		return nil, fmt.Errorf("notebook: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	nb, err := read(f)
+	size := int64(0)
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	nb, err := read(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("notebook: %s: %w", name, err)
 	}
@@ -31,15 +35,17 @@ func ReadFile(name string) (*Notebook, error) {
 // Read reads a notebook of version 4, or converts one of version 3. What it can mend without a loss it mends and says
 // so in Repairs: missing or double ids, missing outputs. Errors: *FormatError, ErrVersion, ErrTooLarge.
 func Read(r io.Reader) (*Notebook, error) {
-	nb, err := read(r)
+	nb, err := read(r, 0)
 	if err != nil {
 		return nil, fmt.Errorf("notebook: %w", err)
 	}
 	return nb, nil
 }
 
-func read(r io.Reader) (*Notebook, error) {
+// read reads about size bytes; 0 is not known. Growing a text by pieces takes its memory several times.
+func read(r io.Reader, size int64) (*Notebook, error) {
 	var b strings.Builder
+	b.Grow(int(min(size, maxSize)))
 	n, err := io.Copy(&b, io.LimitReader(r, maxSize+1))
 	switch {
 	case err != nil:

@@ -8,43 +8,77 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Write writes the notebook as Python's nbformat does, byte for byte: keys sorted, an indent of one, text as lists of lines.
 func (nb *Notebook) Write(w io.Writer) error {
-	data, err := nb.encode()
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	if err != nil {
+	if err := nb.encode(w); err != nil {
 		return fmt.Errorf("notebook: write: %w", err)
 	}
 	return nil
 }
 
-func (nb *Notebook) encode() ([]byte, error) {
-	data, err := appendJSON(nil, nb.tree(), 0)
-	if err != nil {
-		return nil, err
+// pieceSize is from how many bytes on a piece of a notebook is written: it may be larger than what there is memory for twice.
+const pieceSize = 256 << 10
+
+// encode writes the notebook as appendJSON would write its tree, cell by cell.
+func (nb *Notebook) encode(w io.Writer) error {
+	top, out := nb.top(), []byte{'{'}
+	for i, key := range slices.Sorted(maps.Keys(top)) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendString(appendBreak(out, 1), key), ": "...)
+		var err error
+		if key == "cells" {
+			out, err = nb.encodeCells(w, out)
+		} else {
+			out, err = appendJSON(out, top[key], 1)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return append(data, '\n'), nil
+	_, err := w.Write(append(appendBreak(out, 0), "}\n"...))
+	return err
+}
+
+// encodeCells appends the list of cells, and writes what has become large; it returns what is yet to be written.
+func (nb *Notebook) encodeCells(w io.Writer, out []byte) ([]byte, error) {
+	out = append(out, '[')
+	for i, c := range nb.Cells {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var err error
+		if out, err = appendJSON(appendBreak(out, 2), c.tree(nb.Minor >= 5), 2); err != nil {
+			return nil, err
+		}
+		if len(out) >= pieceSize {
+			if _, err := w.Write(out); err != nil {
+				return nil, err
+			}
+			out = out[:0]
+		}
+	}
+	if len(nb.Cells) > 0 {
+		out = appendBreak(out, 1)
+	}
+	return append(out, ']'), nil
 }
 
 // WriteFile stores the notebook in a file. It is atomic: whatever happens, the file is the old or the new one. A file that
 // was there keeps its permissions, a link to one stays a link; a new one has 0644 less the umask.
 func (nb *Notebook) WriteFile(name string) error {
-	data, err := nb.encode()
-	if err == nil {
-		err = replaceFile(name, data)
-	}
-	if err != nil {
+	if err := replaceFile(name, nb.encode); err != nil {
 		return fmt.Errorf("notebook: write %s: %w", name, err)
 	}
 	return nil
 }
 
-// replaceFile stores data beside the file and renames it.
-func replaceFile(name string, data []byte) (err error) {
+// replaceFile writes a file beside the other and renames it.
+func replaceFile(name string, write func(io.Writer) error) (err error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
 	}
@@ -64,7 +98,7 @@ func replaceFile(name string, data []byte) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	_, err = f.Write(data)
+	err = write(f)
 	if err == nil && mode != 0 {
 		err = f.Chmod(mode)
 	}
@@ -89,14 +123,10 @@ func createBeside(name string) (*os.File, error) {
 	}
 }
 
-// tree is the notebook as JSON values.
-func (nb *Notebook) tree() map[string]any {
+// top is the notebook as JSON values, without its cells.
+func (nb *Notebook) top() map[string]any {
 	out := clone(nb.extra)
-	cells := make([]any, len(nb.Cells))
-	for i, c := range nb.Cells {
-		cells[i] = c.tree(nb.Minor >= 5)
-	}
-	out["cells"], out["metadata"] = cells, orEmpty(nb.Metadata)
+	out["cells"], out["metadata"] = nil, orEmpty(nb.Metadata)
 	out["nbformat"], out["nbformat_minor"] = Major, nb.Minor
 	return out
 }

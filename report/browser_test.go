@@ -95,3 +95,9 @@ func TestBrowserTellsBlankFigures(t *testing.T) {
 	found = reporttest.Look(t, []byte(page(t, shows(displays("text/html", draw+"<script>document.body.innerHTML = ''</script>")), nil)))
 	require.Len(t, found.Blank, 1)
 }
+
+func TestPagesAreDarkForWhoeverIsDark(t *testing.T) {
+	text := []byte(page(t, shows(displays("text/plain", "x")), nil))
+	require.Equal(t, "rgb(255, 255, 255)", reporttest.Load(t, text).Paper)
+	require.Equal(t, "rgb(22, 25, 31)", reporttest.Dark(t, text).Paper)
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -102,6 +103,9 @@ func readScript(s *streams, name string) (*notebook.Notebook, error) {
 	return nb, nil
 }
 
+// largeNotebook is from how many bytes on memory is worth more than time.
+const largeNotebook = 64 << 20
+
 // readNotebook reads a notebook and says what had to be mended.
 func readNotebook(s *streams, name string) (*notebook.Notebook, error) {
 	var nb *notebook.Notebook
@@ -109,6 +113,9 @@ func readNotebook(s *streams, name string) (*notebook.Notebook, error) {
 	if name == "-" {
 		nb, err = notebook.Read(s.in)
 	} else {
+		if info, err := os.Stat(name); err == nil && info.Size() > largeNotebook {
+			debug.SetGCPercent(30)
+		}
 		nb, err = notebook.ReadFile(name)
 	}
 	if err != nil {

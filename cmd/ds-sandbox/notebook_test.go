@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -170,8 +171,8 @@ func TestNotebookThatCanNotBeRunIsRefusedAtOnce(t *testing.T) {
 		"a parameter misnamed":  {[]string{"run", good, "-o", out, "-p", "a-b=1"}, exitUsage, `"a-b" is no name`},
 		"no such parameters":    {[]string{"run", good, "-o", out, "--params", "none"}, exitUsage, "--params: open none"},
 		"broken parameters":     {[]string{"run", good, "-o", out, "--params", file("p", "a: [")}, exitUsage, "line 1"},
-		"an output folder gone": {[]string{"run", good, "-o", filepath.Join(dir, "gone", "o.ipynb")}, exitFailed, "no such file or directory"},
-		"an output folder":      {[]string{"run", good, "-o", dir}, exitFailed, "not a regular file"},
+		"an output folder gone": {[]string{"run", good, "-o", filepath.Join(dir, "gone", "o.ipynb")}, exitUsage, "no such file or directory"},
+		"an output folder":      {[]string{"run", good, "-o", dir}, exitUsage, "not a regular file"},
 		"a script for one":      {[]string{"new", filepath.Join(dir, "none.py")}, exitUsage, "no such file"},
 		"a bad marker":          {[]string{"new", file("m.py", "# %% tags=[")}, exitUsage, "tags is no JSON"},
 	} {
@@ -184,7 +185,7 @@ func TestNotebookThatCanNotBeRunIsRefusedAtOnce(t *testing.T) {
 	if os.Geteuid() != 0 {
 		require.NoError(t, os.Chmod(dir, 0o555))
 		c := start(t, nil, "notebook", "run", good, "-o", out)
-		require.Equal(t, exitFailed, c.wait())
+		require.Equal(t, exitUsage, c.wait())
 		require.Contains(t, c.err.String(), "permission denied")
 	}
 }
@@ -208,4 +209,57 @@ func TestScriptsBecomeNotebooksAndBack(t *testing.T) {
 	c := start(t, &streams{in: strings.NewReader("1")}, "notebook", "new", "-")
 	require.Equal(t, 0, c.wait())
 	require.Contains(t, c.out.String(), `"nbformat": 4`)
+}
+
+// validate checks files with Python's nbformat, where there is one.
+func validate(t *testing.T, python string, files ...string) {
+	t.Helper()
+	if exec.Command(python, "-c", "import nbformat").Run() != nil {
+		t.Log("no nbformat to validate with")
+		return
+	}
+	const code = "import sys, warnings, nbformat\nwarnings.simplefilter('error')\n" +
+		"for f in sys.argv[1:]: nbformat.validate(nbformat.reads(open(f, encoding='utf-8').read(), as_version=nbformat.NO_CONVERT))"
+	out, err := exec.Command(python, append([]string{"-c", code}, files...)...).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func TestWhatTheCommandWritesIsValid(t *testing.T) {
+	eachPython(t, func(t *testing.T, python string) {
+		in, dir := notebookFile(t, "x = 1", "print(x)\nx", "1 / 0"), t.TempDir()
+		ran, session, made := filepath.Join(dir, "ran.ipynb"), filepath.Join(dir, "session.ipynb"), filepath.Join(dir, "made.ipynb")
+		require.Equal(t, exitRaised, start(t, nil, "notebook", "run", in, "-o", ran, "--python", python, "-p", "x=2").wait())
+		c := start(t, &streams{in: strings.NewReader("print(1)\n1 / 0\n")}, "repl", "--python", python, "--save", session)
+		require.Equal(t, 0, c.wait(), c.err.String())
+		script := filepath.Join(dir, "s.py")
+		require.NoError(t, os.WriteFile(script, []byte("# %% [markdown]\n# text\n# %% tags=[\"a\"]\n1"), 0o644))
+		require.Equal(t, 0, start(t, nil, "notebook", "new", script, "-o", made).wait())
+		validate(t, python, ran, session, made)
+	})
+}
+
+func TestAKilledRunLeavesAWholeFile(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "ds-sandbox")
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", bin, ".").CombinedOutput()
+	require.NoError(t, err, string(out))
+	eachPython(t, func(t *testing.T, python string) {
+		in := notebookFile(t, "print('first')", "import time; time.sleep(60)", "3")
+		path := filepath.Join(t.TempDir(), "out.ipynb")
+		cmd := exec.Command(bin, "notebook", "run", in, "-o", path, "--python", python)
+		require.NoError(t, cmd.Start())
+		status := func(nb *notebook.Notebook, i int) any {
+			return nb.Cells[i].Metadata["papermill"].(map[string]any)["status"]
+		}
+		require.Eventually(t, func() bool {
+			nb, err := notebook.ReadFile(path)
+			return err == nil && nb.Cells[1].Metadata["papermill"] != nil && status(nb, 1) == "running"
+		}, 60*time.Second, 20*time.Millisecond)
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		nb := readFile(t, path)
+		require.Empty(t, nb.Repairs)
+		require.Equal(t, "first\n", nb.Cells[0].Outputs[0].Text)
+		require.Equal(t, []any{"completed", "running", "pending"}, []any{status(nb, 0), status(nb, 1), status(nb, 2)})
+		validate(t, python, path)
+	})
 }

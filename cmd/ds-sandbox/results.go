@@ -142,7 +142,9 @@ func formsOf(r *sandbox.Result) []form {
 			forms = append(forms, form{"result", f.ext, []byte(f.text)})
 		}
 	}
-	for _, f := range []struct{ mime, ext string }{{"image/gif", ".gif"}, {"image/webp", ".webp"}, {"image/bmp", ".bmp"}, {"image/tiff", ".tiff"}} {
+	for _, f := range []struct{ mime, ext string }{
+		{"image/gif", ".gif"}, {"image/webp", ".webp"}, {"image/bmp", ".bmp"}, {"image/tiff", ".tiff"},
+	} {
 		text, _ := r.Bundle.Text(f.mime)
 		if data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), "")); err == nil && len(data) > 0 {
 			forms = append(forms, form{"result", f.ext, data})

@@ -30,6 +30,7 @@ type Findings struct {
 	Silent   []string // the beginnings of cells that have a frame whose script never spoke
 	Tallest  int      // of the frames, pixels
 	Blank    []string // the beginnings of cells that have a frame with scripts that drew nothing; found by Look only
+	Paper    string   // the colour behind the page, as browsers write it
 	Marks    []string // values of the attribute data-mark in the page: what hostile content might leave there
 	Requests []string // what was asked for on the network, other than the page itself
 }
@@ -38,7 +39,7 @@ type Findings struct {
 var harness []byte
 
 // loadTimeout bounds the start of a browser and the load of a page.
-const loadTimeout = 90 * time.Second
+const loadTimeout = 4 * time.Minute
 
 // Load opens a report in Chromium and says what it found there. Without a browser the test is skipped, or fails when
 // DS_SANDBOX_REQUIRE names browser. Requests of the page to any path of {{HOST}} in it are listed in Findings.Requests: Load
@@ -48,6 +49,12 @@ func Load(t testing.TB, page []byte) Findings {
 	return open(t, page, "")
 }
 
+// Dark is Load for a reader whose system is dark.
+func Dark(t testing.TB, page []byte) Findings {
+	t.Helper()
+	return open(t, page, "", "--blink-settings=preferredColorScheme=0")
+}
+
 // Look is Load, and then looks into the frames for figures that were not drawn. For that it opens the frames to the page, so
 // the report must hold nothing hostile.
 func Look(t testing.TB, page []byte) Findings {
@@ -55,7 +62,7 @@ func Look(t testing.TB, page []byte) Findings {
 	return open(t, page, "?look")
 }
 
-func open(t testing.TB, page []byte, query string) Findings {
+func open(t testing.TB, page []byte, query string, flags ...string) Findings {
 	t.Helper()
 	browser := find(t)
 	var mu sync.Mutex
@@ -85,8 +92,9 @@ func open(t testing.TB, page []byte, query string) Findings {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
 	dir := browserFolder(t)
-	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+	args := append(flags, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
 		"--disable-extensions", "--disable-background-networking", "--user-data-dir="+dir, "--window-size=1200,30000", server.URL+"/"+query)
+	cmd := exec.CommandContext(ctx, browser, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
