@@ -197,6 +197,9 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 		order.Moved = in.moves(p.in)
 		order.Env = in.differing(p.in)
 	}
+	if in != p.in {
+		in.startEarly(ctx)
+	}
 	pid, err := p.order(ctx, &order, write)
 	if err == nil {
 		err = p.settle(ctx, k, in, pid, cfg.Last)
@@ -209,6 +212,15 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 		return nil, err
 	}
 	return k, nil
+}
+
+// startEarly starts the keeper, which is wanted when the copy has become a kernel. Who wants it then hears of an error.
+func (in *Instance) startEarly(ctx context.Context) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.closed {
+		in.finishing.Go(func() { _, _ = in.currentKeeper(ctx) })
+	}
 }
 
 // settle makes the process the kernel's.
