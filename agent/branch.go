@@ -157,7 +157,8 @@ func (p *parked) Wake(ctx context.Context, cfg backends.WakeConfig) (_ backends.
 	if err := p.take(cfg.Last); err != nil {
 		return nil, err
 	}
-	k, err := whole(ctx, in, func(ctx context.Context) (*kernelProcess, error) { return p.wake(ctx, in, cfg) }, func(ctx context.Context, k *kernelProcess) {
+	wake := func(ctx context.Context) (*kernelProcess, error) { return p.wake(ctx, in, cfg) }
+	k, err := whole(ctx, in, wake, func(ctx context.Context, k *kernelProcess) {
 		if err := k.Signal(ctx, backends.Kill); err != nil {
 			in.agent.config.Logger.Warn("end kernel that nobody waited for", "sandbox", in.place.ID, "error", err)
 		}

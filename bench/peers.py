@@ -204,7 +204,7 @@ def private(n):
     """Measures what a kernel has for itself, idle and after a chart, and its restarts."""
 
     def memory(kernel):
-        with open("/proc/%d/smaps_rollup" % kernel.manager.provisioner.pid) as f:
+        with open(f"/proc/{kernel.manager.provisioner.pid}/smaps_rollup") as f:
             return 1024 * sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
 
     times = []

@@ -213,6 +213,8 @@ func isStartRow(name string) bool {
 
 func startTable() []row {
 	ms := func(x *measure) float64 { return milliseconds(x.P50) }
+	wall := func(x *measure) float64 { return x.Wall }
+	idle := func(x *measure) float64 { return float64(x.BaseRSS) / 1e6 }
 	var rows []row
 	for _, name := range []string{"start-spare", "start-fork", "start-pandas", "start-chart"} {
 		r := startRows[name]
@@ -229,7 +231,7 @@ func startTable() []row {
 	}
 	return append(rows,
 		row{name: "crowd", title: "100 sandboxes at once", count: 100, report: func(t *table, m measures) {
-			t.compare("100 sandboxes at once, once, 0 spares, each a pandas result, s", m, "<= 5", "%.2f", func(x *measure) float64 { return x.Wall })
+			t.compare("100 sandboxes at once, once, 0 spares, each a pandas result, s", m, "<= 5", "%.2f", wall)
 			answered := func(x *measure) string { return fmt.Sprintf("%d, %d", x.Lines, x.Messages) }
 			t.line("  that answered, and did so again while all lived", answered(m[ours]), answered(m[jupyterClient]), "-", "-", "all")
 		}},
@@ -238,7 +240,7 @@ func startTable() []row {
 			t.line("  private memory of one, MB", fmt.Sprintf("%.1f", float64(m[ours].Bytes)/1e6), "-", "-", "-", "")
 		}},
 		row{name: "private", title: "memory and restarts", count: 30, report: func(t *table, m measures) {
-			t.compare("private memory with pandas and pyplot, 0 spares, idle, MB", m, "<= 22", "%.1f", func(x *measure) float64 { return float64(x.BaseRSS) / 1e6 })
+			t.compare("private memory with pandas and pyplot, 0 spares, idle, MB", m, "<= 22", "%.1f", idle)
 			t.compare("  after a chart, MB", m, "<= 40", "%.1f", func(x *measure) float64 { return float64(x.PeakRSS) / 1e6 })
 			t.compare("restart, 0 spares, p50, ms", m, "<= 80", "%.1f", ms)
 		}},

@@ -155,6 +155,15 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 	return seen, err
 }
 
+// missingCode prints which modules of a list there are none of.
+const missingCode = `import importlib.util, json
+def _found(name):
+    try:
+        return importlib.util.find_spec(name)
+    except ImportError:
+        return None
+print(json.dumps([name for name in %s if not _found(name)]))`
+
 // notPreloaded looks which modules a fork server would look for in vain. One takes seconds to come up, and doctor needs none.
 func notPreloaded(ctx context.Context, sbx *sandbox.Sandbox, preload string) ([]string, error) {
 	if preload == "none" {
@@ -168,9 +177,7 @@ func notPreloaded(ctx context.Context, sbx *sandbox.Sandbox, preload string) ([]
 	if err != nil {
 		return nil, err
 	}
-	code := "import importlib.util, json\ndef _found(name):\n    try:\n        return importlib.util.find_spec(name)\n    except ImportError:\n        return None\n" +
-		"print(json.dumps([n for n in " + string(list) + " if not _found(n)]))"
-	execution, err := sbx.RunCode(ctx, code, &sandbox.RunOptions{Timeout: 30 * time.Second})
+	execution, err := sbx.RunCode(ctx, fmt.Sprintf(missingCode, list), &sandbox.RunOptions{Timeout: 30 * time.Second})
 	if err == nil {
 		err = execution.Err()
 	}
