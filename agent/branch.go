@@ -157,7 +157,8 @@ func (p *parked) Wake(ctx context.Context, cfg backends.WakeConfig) (_ backends.
 	if err := p.take(cfg.Last); err != nil {
 		return nil, err
 	}
-	k, err := whole(ctx, in, func(ctx context.Context) (*kernelProcess, error) { return p.wake(ctx, in, cfg) }, func(ctx context.Context, k *kernelProcess) {
+	wake := func(ctx context.Context) (*kernelProcess, error) { return p.wake(ctx, in, cfg) }
+	k, err := whole(ctx, in, wake, func(ctx context.Context, k *kernelProcess) {
 		if err := k.Signal(ctx, backends.Kill); err != nil {
 			in.agent.config.Logger.Warn("end kernel that nobody waited for", "sandbox", in.place.ID, "error", err)
 		}
@@ -197,6 +198,9 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 		order.Moved = in.moves(p.in)
 		order.Env = in.differing(p.in)
 	}
+	if in != p.in {
+		in.startEarly(ctx)
+	}
 	pid, err := p.order(ctx, &order, write)
 	if err == nil {
 		err = p.settle(ctx, k, in, pid, cfg.Last)
@@ -209,6 +213,15 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 		return nil, err
 	}
 	return k, nil
+}
+
+// startEarly starts the keeper, which is wanted when the copy has become a kernel. Who wants it then hears of an error.
+func (in *Instance) startEarly(ctx context.Context) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.closed {
+		in.finishing.Go(func() { _, _ = in.currentKeeper(ctx) })
+	}
 }
 
 // settle makes the process the kernel's.

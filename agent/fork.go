@@ -13,8 +13,8 @@ import (
 
 // ForkPlace copies what the code has made of this instance into another place, and opens that. Of place the caller sets ID,
 // Mark, Env and the folders; Workspace and Private exist and are empty. The copy has our bounds, so its folders must come to
-// lie in ours; see [Instance.ForksDir] and [Instance.Relocate].
-func (in *Instance) ForkPlace(ctx context.Context, place Place) (_ *Instance, err error) {
+// lie in ours; see [Instance.ForksDir] and [Instance.Relocate]. Files are copied once flushed is closed.
+func (in *Instance) ForkPlace(ctx context.Context, place Place, flushed <-chan struct{}) (_ *Instance, err error) {
 	place.Isolation, place.Roots, place.Limits, place.Family = in.place.Isolation, in.place.Roots, in.place.Limits, in.place.Family
 	env := maps.Clone(in.place.Env)
 	if env == nil {
@@ -34,6 +34,11 @@ func (in *Instance) ForkPlace(ctx context.Context, place Place) (_ *Instance, er
 			err = errors.Join(err, forked.Close(context.WithoutCancel(ctx)))
 		}
 	}()
+	select {
+	case <-flushed:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	if err := cloneTree(ctx, in.files.real, place.Workspace); err != nil {
 		return nil, fmt.Errorf("agent: copy workspace: %w", err)
 	}
@@ -64,12 +69,6 @@ func (in *Instance) Relocate(dir string) {
 	if in.bounds != nil {
 		in.bounds = in.agent.newBounds(in.place, in.files.folders()...)
 	}
-}
-
-// Prepare starts what is above the instance's processes, which else is done with the first of them.
-func (in *Instance) Prepare(ctx context.Context) error {
-	_, err := in.currentKeeper(ctx)
-	return err
 }
 
 // ForksDir is the folder for the folders of forks. It is within what our code may touch, because so will the code of the forks

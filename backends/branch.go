@@ -32,10 +32,10 @@ type WakeConfig struct {
 
 // Forker is an Instance that can be copied with its files. It is optional.
 type Forker interface {
-	// Fork makes an instance with a copy of the workspace, and of what was installed. Of spec it takes the ID and the
-	// variables that differ; the rest is as here. The code of the two is kept from the rest of the machine, and less
-	// from each other. The caller ends it with Destroy.
-	Fork(ctx context.Context, spec Spec) (Instance, error)
+	// Fork makes an instance with a copy of the workspace, and of what was installed, as they are once flushed is closed. Of
+	// spec it takes the ID and the variables that differ; the rest is as here. The code of the two is kept from the rest of
+	// the machine, and less from each other. The caller ends it with Destroy.
+	Fork(ctx context.Context, spec Spec, flushed <-chan struct{}) (Instance, error)
 }
 
 // FileSaver is an Instance whose workspace can be kept as it is at a moment. It is optional.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
@@ -25,17 +26,19 @@ func branches(ctx context.Context, row string, n int) (*measure, error) {
 		code = gigabyte
 	}
 	m := new(measure)
-	err := withSandbox(ctx, func(sbx *sandbox.Sandbox) error {
+	err := withSandboxOf(ctx, sandbox.Config{MaxSpares: sandbox.NoSpares}, func(sbx *sandbox.Sandbox) error {
 		if _, err := result(ctx, sbx, code); err != nil {
 			return err
 		}
 		var err error
-		switch kind {
-		case "fork":
+		switch {
+		case held == "twenty":
+			m, err = twenty(ctx, sbx, n)
+		case kind == "fork":
 			m, err = forks(ctx, sbx, n)
-		case "checkpoint":
+		case kind == "checkpoint":
 			m, err = checkpoints(ctx, sbx, n)
-		case "rollback":
+		case kind == "rollback":
 			m, err = rollbacks(ctx, sbx, n)
 		}
 		return err
@@ -66,6 +69,37 @@ func forks(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
 	}
 	m := spread(times)
 	m.Bytes = private
+	return m, nil
+}
+
+// twenty measures twenty forks of one session at once, until each has answered; Lines are the answers.
+func twenty(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, error) {
+	var times []time.Duration
+	answered := 0
+	for range n {
+		start := time.Now()
+		made, err := sbx.Fork(ctx, 20, nil)
+		if err != nil {
+			return nil, err
+		}
+		errs := make([]error, len(made))
+		var wg sync.WaitGroup
+		for i, fork := range made {
+			wg.Go(func() { _, errs[i] = result(ctx, fork, "1+1") })
+		}
+		wg.Wait()
+		times = append(times, time.Since(start))
+		for i, fork := range made {
+			if errs[i] == nil {
+				answered++
+			}
+			if err := fork.Kill(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	m := spread(times)
+	m.Lines, m.Messages = answered, 20*n
 	return m, nil
 }
 
@@ -149,10 +183,15 @@ func branchRows() []row {
 			}
 		}})
 	}
-	add("fork-imports", "fork of a session with pandas and pyplot, to its first answer", "<= 40", "<= 12")
-	add("fork-1gb", "fork of a session holding 1 GB, to its first answer", "<= 60", "<= 12")
-	add("checkpoint-1gb", "checkpoint, 1 GB held", "<= 35", "")
-	add("rollback-1gb", "rollback to the first answer, 1 GB held", "<= 25", "")
+	add("fork-imports", "fork of a forked session with pandas and pyplot, 0 spares, to its first answer", "<= 40", "<= 12")
+	add("fork-1gb", "fork of a forked session holding 1 GB, 0 spares, to its first answer", "<= 60", "<= 12")
+	rows = append(rows, row{name: "fork-twenty", title: "20 forks at once", count: 30, report: func(t *table, m measures) {
+		took := fmt.Sprintf("%.0f", milliseconds(m[ours].P50))
+		t.line("20 forks of a session at once, 0 spares, until each has answered, p50, ms", took, "-", "-", "-", "")
+		t.line("  that answered", fmt.Sprintf("%d of %d", m[ours].Lines, m[ours].Messages), "-", "-", "-", "all")
+	}})
+	add("checkpoint-1gb", "checkpoint of a forked session, 1 GB held", "<= 35", "")
+	add("rollback-1gb", "rollback of a forked session to the first answer, 1 GB held", "<= 25", "")
 	return rows
 }
 

@@ -26,6 +26,8 @@ func child(ctx context.Context, name string, count int) error {
 	switch {
 	case name == "crowd":
 		m, err = crowd(ctx, count)
+	case name == "live":
+		m, err = live(ctx, count)
 	case name == "private":
 		m, err = private(ctx, count)
 	case isStartRow(name):
@@ -34,7 +36,7 @@ func child(ctx context.Context, name string, count int) error {
 		m, err = branches(ctx, name, count)
 	case name == "first":
 		m, err = first(ctx, count)
-	case name == "small":
+	case name == "small" || name == old:
 		m, err = small(ctx, count)
 	case name == floor:
 		m, err = bare(ctx, count)
@@ -117,11 +119,21 @@ func small(ctx context.Context, n int) (*measure, error) {
 }
 
 func withSandbox(ctx context.Context, f func(*sandbox.Sandbox) error) (err error) {
-	engine, err := sandbox.Open(ctx, coldConfig)
+	return withSandboxOf(ctx, coldConfig, f)
+}
+
+// withSandboxOf gives away a sandbox; its interpreter is a fork if the configuration has a fork server.
+func withSandboxOf(ctx context.Context, config sandbox.Config, f func(*sandbox.Sandbox) error) (err error) {
+	engine, err := sandbox.Open(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close(ctx)) }()
+	if !config.NoForkServer {
+		if err := engine.Warm(ctx); err != nil {
+			return err
+		}
+	}
 	sbx, err := engine.Create(ctx, nil)
 	if err != nil {
 		return err

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"runtime/pprof"
 	"strconv"
@@ -20,8 +23,9 @@ import (
 func main() {
 	kerneltest.ServeIfChild()
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
-	only := flag.String("only", "", "one row: first, small, lines, big, prints, gigabyte, socket, notebook, mixed, "+
-		"start-spare, start-fork, start-pandas, start-chart, crowd, private, fork-imports, fork-1gb, checkpoint-1gb, rollback-1gb or place")
+	only := flag.String("rows", "", "only rows whose whole names match this regular expression: first, small, small-617, lines, big, prints, "+
+		"gigabyte, socket, notebook, mixed, start-spare, start-fork, start-pandas, start-chart, crowd, live, private, fork-imports, fork-1gb, "+
+		"fork-twenty, checkpoint-1gb, rollback-1gb or place")
 	file := flag.String("results", "", "write the table to this file too, as JSON")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
@@ -89,12 +93,27 @@ const (
 	ours          = "ds-sandbox"
 	jupyterClient = "jupyter_client"
 	nbClient      = "nbclient"
+	pool          = "pool" // of kernels that jupyter_client has started before
 	paperMill     = "papermill"
 	floor         = "floor"
 	savefig       = "savefig" // a bare Python
 )
 
+// old is the row of the system's Python, whose ipykernel is 6.17 on Debian 12.
+const (
+	old       = "small-617"
+	oldPython = "/usr/bin/python3"
+)
+
+func hasOld(ctx context.Context) bool {
+	return exec.CommandContext(ctx, oldPython, "-I", "-c", "import ipykernel, jupyter_client").Run() == nil
+}
+
 func run(ctx context.Context, quick bool, only, file string) error {
+	wanted, err := regexp.Compile("^(?:" + cmp.Or(only, ".*") + ")$")
+	if err != nil {
+		return err
+	}
 	python, err := pyenv.Find(ctx, pyenv.Options{})
 	if err != nil {
 		return err
@@ -111,10 +130,14 @@ func run(ctx context.Context, quick bool, only, file string) error {
 	t := &table{Writer: tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)}
 	t.line("", ours, jupyterClient, nbClient, "ratio", "aim")
 	for _, r := range rows() {
-		if only != "" && only != r.name {
+		if !wanted.MatchString(r.name) || r.name == old && !hasOld(ctx) {
 			continue
 		}
-		m, err := r.measure(ctx, python.Executable, max(1, r.count/share))
+		executable := python.Executable
+		if r.name == old {
+			executable = oldPython
+		}
+		m, err := r.measure(ctx, executable, max(1, r.count/share))
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
@@ -123,7 +146,7 @@ func run(ctx context.Context, quick bool, only, file string) error {
 			return err
 		}
 	}
-	if only == "" || only == placeName {
+	if wanted.MatchString(placeName) {
 		if err := place(ctx, t, share); err != nil {
 			return err
 		}

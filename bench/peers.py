@@ -159,6 +159,68 @@ def first(peer, n, code="1+1"):
     return spread(times)
 
 
+def pool(code, n):
+    """Measures the first answers of kernels that were started before, two at a time."""
+    times = []
+    while len(times) < n:
+        kernels = [JupyterClient().__enter__() for _ in range(min(2, n - len(times)))]
+        for kernel in kernels:
+            start = time.perf_counter()
+            kernel.run(code)
+            times.append(time.perf_counter() - start)
+            kernel.__exit__()
+    return spread(times)
+
+
+def crowd(n):
+    """Starts kernels at once, and lets each return a pandas result; then each answers again."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    kernels, answers, again = [], [], []
+
+    def one(_):
+        kernel = JupyterClient().__enter__()
+        kernels.append(kernel)
+        kernel.run(FIRST["first-pandas"])
+        answers.append(1)
+
+    start = time.perf_counter()
+    with ThreadPoolExecutor(n) as threads:
+        futures = [threads.submit(one, i) for i in range(n)]
+        for future in futures:
+            future.exception()
+    wall = time.perf_counter() - start
+    for kernel in kernels:
+        if "hung" not in kernel.run("1+1"):
+            again.append(1)
+        kernel.__exit__()
+    return {"wall": wall, "lines": len(answers), "messages": len(again)}
+
+
+IMPORTS = "import os, numpy, pandas, matplotlib.pyplot"
+
+
+def private(n):
+    """Measures what a kernel has for itself, idle and after a chart, and its restarts."""
+
+    def memory(kernel):
+        with open(f"/proc/{kernel.manager.provisioner.pid}/smaps_rollup") as f:
+            return 1024 * sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+
+    times = []
+    with JupyterClient() as kernel:
+        kernel.run(IMPORTS)
+        idle = memory(kernel)
+        kernel.run(FIRST["first-chart"])
+        drawn = memory(kernel)
+        for _ in range(n):
+            start = time.perf_counter()
+            kernel.manager.restart_kernel()
+            kernel.client.wait_for_ready(timeout=LIMIT)
+            times.append(time.perf_counter() - start)
+    return {**spread(times), "base_rss": idle, "peak_rss": drawn}
+
+
 def small(peer, n):
     if peer == "nbclient":
         return spread(NBClient().times(["1+1"] * (n + 20))[20:])
@@ -216,21 +278,29 @@ def main():
     if sys.platform == "win32":
         asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
     import jupyter_client  # noqa: F401  (imports are not what is measured)
-    import nbclient  # noqa: F401
-    import nbformat.v4  # noqa: F401
+
+    if peer != "jupyter_client":
+        import nbclient  # noqa: F401
+        import nbformat.v4  # noqa: F401
 
     before = peak_rss()
     if peer == "papermill":
         import papermill as _  # noqa: F401
     if row == "savefig":
         result = savefig(n)
+    elif peer == "pool":
+        result = pool(FIRST.get("first-" + row, "1+1"), n)
+    elif row == "crowd":
+        result = crowd(n)
+    elif row == "private":
+        result = private(n)
     elif row in FIRST:
         result = first(peer, n, FIRST[row])
     elif row in ("notebook", "mixed"):
         result = notebook(peer, row, n)
     else:
-        result = small(peer, n) if row == "small" else stream(peer, row, n)
-    result["base_rss"] = before
+        result = small(peer, n) if row.startswith("small") else stream(peer, row, n)
+    result.setdefault("base_rss", before)
     print(json.dumps(result))
 
 

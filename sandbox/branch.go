@@ -102,7 +102,7 @@ func (s *Sandbox) forkContext(ctx context.Context, forker backends.Forker, c *Co
 	}()
 	places, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	p, parked := (*Checkpoint)(nil), make(chan struct{})
+	p, parked := (*Checkpoint)(nil), make(chan struct{}) // closed when what was to be written to files was, too
 	atOnce := semaphore.NewWeighted(forksAtOnce)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -111,7 +111,7 @@ func (s *Sandbox) forkContext(ctx context.Context, forker backends.Forker, c *Co
 				return
 			}
 			defer atOnce.Release(1)
-			if forks[i], errs[i] = s.forkPlace(places, forker, opts); errs[i] != nil || i == n-1 {
+			if forks[i], errs[i] = s.forkPlace(places, forker, opts, parked); errs[i] != nil || i == n-1 {
 				return
 			}
 			<-parked
@@ -152,11 +152,13 @@ func killAll(ctx context.Context, forks []*Sandbox) error {
 }
 
 // forkPlace makes a fork without an interpreter.
-func (s *Sandbox) forkPlace(ctx context.Context, forker backends.Forker, opts ForkOptions) (*Sandbox, error) {
+func (s *Sandbox) forkPlace(
+	ctx context.Context, forker backends.Forker, opts ForkOptions, flushed <-chan struct{},
+) (*Sandbox, error) {
 	id := newID()
 	ctx, cancel := s.startDeadline(ctx, "the copy of the workspace is")
 	defer cancel()
-	instance, err := forker.Fork(ctx, backends.Spec{ID: id, Env: opts.Env})
+	instance, err := forker.Fork(ctx, backends.Spec{ID: id, Env: opts.Env}, flushed)
 	if err != nil {
 		return nil, err
 	}

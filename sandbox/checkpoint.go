@@ -77,13 +77,13 @@ func (c *Context) checkpoint(ctx context.Context, files bool) (_ *Checkpoint, er
 	}
 	defer leave()
 	p := &Checkpoint{Time: time.Now(), context: c}
-	saving := func() error { return nil }
-	if files {
-		saving = c.sandbox.saveFiles(ctx, p)
+	if p.parked, err = c.park(ctx); err != nil {
+		return nil, err
 	}
-	p.parked, err = c.park(ctx)
-	if err = errors.Join(err, saving()); err != nil {
-		return nil, errors.Join(err, p.end(context.WithoutCancel(ctx)))
+	if files { // only now: what the interpreter had not written yet was written before it was copied
+		if p.files, err = c.sandbox.saveFiles(ctx); err != nil {
+			return nil, errors.Join(err, p.end(context.WithoutCancel(ctx)))
+		}
 	}
 	p.Warnings = p.parked.Warnings
 	if p.parked.Generation >= deepCopies {
@@ -100,25 +100,14 @@ func (c *Context) park(ctx context.Context) (*kernel.Parked, error) {
 	return c.current().Park(ctx)
 }
 
-// saveFiles begins to keep the workspace; what it returns waits for that.
-func (s *Sandbox) saveFiles(ctx context.Context, p *Checkpoint) (wait func() error) {
+func (s *Sandbox) saveFiles(ctx context.Context) (backends.SavedFiles, error) {
 	saver, ok := s.instance.(backends.FileSaver)
 	if !ok {
-		return func() error {
-			return fmt.Errorf("keep files: %w by backend %s", backends.ErrUnsupported, s.engine.choice.Backend)
-		}
+		return nil, fmt.Errorf("keep files: %w by backend %s", backends.ErrUnsupported, s.engine.choice.Backend)
 	}
-	var wg sync.WaitGroup
-	var err error
-	wg.Go(func() {
-		ctx, cancel := s.startDeadline(ctx, "the copy of the workspace is")
-		defer cancel()
-		p.files, err = saver.SaveFiles(ctx)
-	})
-	return func() error {
-		wg.Wait()
-		return err
-	}
+	ctx, cancel := s.startDeadline(ctx, "the copy of the workspace is")
+	defer cancel()
+	return saver.SaveFiles(ctx)
 }
 
 // startDeadline bounds what is done for a start by Config.StartTimeout, and says so when it is over.

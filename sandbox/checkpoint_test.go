@@ -216,6 +216,27 @@ _ = f.write("2"); f.flush(); shutil.move("log", "log.old")`
 	})
 }
 
+func TestWhatWasNotWrittenYetIsInTheFilesOfCopies(t *testing.T) {
+	withBranches(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		mustRun(t, ctx, sbx, "f = open('late', 'w'); _ = f.write('a' * 100)")
+		const look = "_ = f.write('b'); f.flush(); open('late').read() == 'a' * 100 + 'b'"
+		for range 3 {
+			forks, err := sbx.Fork(ctx, 1, nil)
+			require.NoError(t, err)
+			require.Equal(t, "True", value(t, ctx, forks[0], look))
+			require.NoError(t, forks[0].Kill(ctx))
+		}
+		mustRun(t, ctx, sbx, "_ = f.seek(0), f.truncate(), f.write('a' * 100)")
+		kept, err := sbx.DefaultContext().Checkpoint(ctx, &sandbox.CheckpointOptions{Files: true})
+		require.NoError(t, err)
+		mustRun(t, ctx, sbx, "f.close(); import os; os.remove('late')")
+		for range 2 {
+			require.NoError(t, sbx.DefaultContext().Rollback(ctx, kept))
+			require.Equal(t, "True", value(t, ctx, sbx, look))
+		}
+	})
+}
+
 func TestFilesOfYourOwnFolderAreNotRemoved(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)

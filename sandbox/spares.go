@@ -124,8 +124,10 @@ func (c *Context) greet(ctx context.Context, env map[string]string) bool {
 	} else {
 		_, err = k.Conn().Call(ctx, messaging.Control, new(messaging.KernelInfoRequest))
 	}
-	dependent, ok := k.Process().(backends.Dependent)
-	return err == nil && !(ok && dependent.Doomed())
+	if dependent, ok := k.Process().(backends.Dependent); ok && dependent.Doomed() {
+		return false
+	}
+	return err == nil
 }
 
 func (p *spares) drop(s *Sandbox) {

@@ -51,7 +51,7 @@ func (f *family) alone() bool {
 var _ backends.Forker = (*instance)(nil)
 
 // Fork makes an instance with a copy of our files, in the folders of our family.
-func (in *instance) Fork(ctx context.Context, spec backends.Spec) (backends.Instance, error) {
+func (in *instance) Fork(ctx context.Context, spec backends.Spec, flushed <-chan struct{}) (backends.Instance, error) {
 	if !validID.MatchString(spec.ID) {
 		return nil, fmt.Errorf("local: id %q: use 1 to 40 of a-z and 0-9", spec.ID)
 	}
@@ -69,7 +69,7 @@ func (in *instance) Fork(ctx context.Context, spec backends.Spec) (backends.Inst
 		in.family.leave()
 		return nil, fmt.Errorf("local: fork %s: %w", spec.ID, err)
 	}
-	if err := fork.makeFork(ctx, in, spec, number); err != nil {
+	if err := fork.makeFork(ctx, in, spec, number, flushed); err != nil {
 		err = errors.Join(err, fork.removeFork(context.WithoutCancel(ctx)))
 		fork.destroyed = true
 		in.backend.forget(fork)
@@ -79,7 +79,9 @@ func (in *instance) Fork(ctx context.Context, spec backends.Spec) (backends.Inst
 }
 
 // makeFork makes the folders in the base folder, where no code reaches them, and moves them to the family's when all is in them.
-func (in *instance) makeFork(ctx context.Context, from *instance, spec backends.Spec, number int) (err error) {
+func (in *instance) makeFork(
+	ctx context.Context, from *instance, spec backends.Spec, number int, flushed <-chan struct{},
+) (err error) {
 	base, first := in.backend.base, in.family.first
 	staging := privateName(in.id)
 	if err := in.makeFolder(staging); err != nil {
@@ -105,16 +107,13 @@ func (in *instance) makeFork(ctx context.Context, from *instance, spec backends.
 	if err != nil {
 		return err
 	}
-	in.Instance, err = from.ForkPlace(ctx, place)
+	in.Instance, err = from.ForkPlace(ctx, place, flushed)
 	if err != nil {
 		return err
 	}
 	err = in.settle(first, staging)
 	if err == nil {
 		in.Relocate(filepath.Join(first.ForksDir(), in.id))
-		err = in.Prepare(ctx)
-	}
-	if err == nil {
 		return nil
 	}
 	return errors.Join(err, in.Close(context.WithoutCancel(ctx)))

@@ -24,6 +24,7 @@ func TestKernelsAreListed(t *testing.T) {
 
 func TestDoctorTriesAKernel(t *testing.T) {
 	t.Setenv("SANDBOX_TIMEOUT", "90")
+	t.Setenv("DS_SANDBOX_PRELOAD", "json,no_such.module")
 	eachPython(t, func(t *testing.T, python string) {
 		c := start(t, nil, "doctor", "--python", python)
 		require.Equal(t, 0, c.wait(), c.err.String())
@@ -32,6 +33,7 @@ func TestDoctorTriesAKernel(t *testing.T) {
 		require.Regexp(t, `isolation (files|none) \(.+\)`, c.out.String())
 		require.Regexp(t, `Python +\S+ \(config\)`, c.out.String())
 		require.Regexp(t, `DefaultTimeout +1m30s \(environment SANDBOX_TIMEOUT\)`, c.out.String())
+		require.Contains(t, c.out.String(), "not preloaded for lack of them: no_such.module\n")
 		require.Contains(t, c.out.String(), "all is well")
 
 		c = start(t, nil, "doctor", "--json", "--python", python)

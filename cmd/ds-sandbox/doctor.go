@@ -66,7 +66,9 @@ type engineSeen struct {
 	CreateSeconds float64  `json:"create_seconds"` // until a sandbox with a kernel is ready
 	RunSeconds    float64  `json:"run_seconds"`    // of 1+1
 
-	Settings []sandbox.Setting `json:"settings"`
+	// NotPreloaded are modules that a fork server of this Python would lack.
+	NotPreloaded []string          `json:"not_preloaded,omitempty"`
+	Settings     []sandbox.Setting `json:"settings"`
 }
 
 // doctor prints a report; a problem is the error.
@@ -149,7 +151,44 @@ func tryEngine(ctx context.Context, s *streams, c *common) (seen *engineSeen, er
 	case execution.Text() != "2":
 		return seen, fmt.Errorf("the kernel says that 1 + 1 is %q", execution.Text())
 	}
-	return seen, nil
+	seen.NotPreloaded, err = notPreloaded(ctx, sbx, engine.Config().Preload)
+	return seen, err
+}
+
+// missingCode prints which modules of a list there are none of.
+const missingCode = `import importlib.util, json
+def _found(name):
+    try:
+        return importlib.util.find_spec(name)
+    except ImportError:
+        return None
+print(json.dumps([name for name in %s if not _found(name)]))`
+
+// notPreloaded looks which modules a fork server would look for in vain. One takes seconds to come up, and doctor needs none.
+func notPreloaded(ctx context.Context, sbx *sandbox.Sandbox, preload string) ([]string, error) {
+	if preload == "none" {
+		return nil, nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(preload, ",") {
+		names = append(names, strings.TrimSpace(name))
+	}
+	list, err := json.Marshal(names)
+	if err != nil {
+		return nil, err
+	}
+	execution, err := sbx.RunCode(ctx, fmt.Sprintf(missingCode, list), &sandbox.RunOptions{Timeout: 30 * time.Second})
+	if err == nil {
+		err = execution.Err()
+	}
+	var missing []string
+	if err == nil {
+		err = json.Unmarshal([]byte(execution.Stdout()), &missing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for the modules to preload: %w", err)
+	}
+	return missing, nil
 }
 
 // settingsOfCommand names flags and this command where the library has only the Config that they made.
@@ -201,6 +240,9 @@ func (r *diagnosis) text() string {
 		if e.KernelInfo != "" {
 			fmt.Fprintf(&b, "  kernel %s: ready in %.0f ms, 1 + 1 took %.1f ms\n", e.KernelInfo, e.CreateSeconds*1000, e.RunSeconds*1000)
 		}
+	}
+	if e := r.Engine; e != nil && len(e.NotPreloaded) > 0 {
+		fmt.Fprintf(&b, "  not preloaded for lack of them: %s\n", strings.Join(e.NotPreloaded, ", "))
 	}
 	if r.Engine != nil {
 		b.WriteString("\nSettings:\n")

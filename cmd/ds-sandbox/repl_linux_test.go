@@ -220,7 +220,11 @@ func TestREPLGoesBackToCheckpoints(t *testing.T) {
 		tt.typesAtPrompt("import os; os._exit(9)"+enter, "Out[2]: [1, 3]", 1)
 		tt.typesAtPrompt("%rollback one"+enter, "exited with code 9", 1)
 		tt.typesAtPrompt("x + [4]"+enter, "back at checkpoint one", 2)
-		tt.typesAtPrompt(ctrlD, "Out[2]: [1, 4]", 1)
+		tt.typesAtPrompt("%checkpoint --files two"+enter, "Out[2]: [1, 4]", 1)
+		tt.typesAtPrompt("open('made', 'w').close(); print('f' + 'ile made')"+enter, "checkpoint two, ", 1)
+		tt.typesAtPrompt("%rollback two"+enter, "file made", 1)
+		tt.typesAtPrompt("__import__('os').path.exists('made')"+enter, "back at checkpoint two, files too", 1)
+		tt.typesAtPrompt(ctrlD, "]: False", 1)
 		require.Equal(t, 0, c.wait())
 	})
 }
