@@ -178,4 +178,3 @@ func TestLargeFilesGoInAndOut(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
