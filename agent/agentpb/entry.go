@@ -73,7 +73,8 @@ func (x *EntryInfo) Value(workspace string) (backends.FileInfo, error) {
 		size += len(key) + len(value)
 	}
 	if !ok || !known || !fs.ValidPath(rel) || len(x.Path) > maxPath || len(x.GetSymlinkTarget()) > maxPath ||
-		x.Size < 0 || size > maxMetadata || rel != "." && x.Name != path.Base(rel) || len(x.Name) > maxPath || strings.ContainsAny(x.Name, "/\x00") {
+		x.Size < 0 || size > maxMetadata || rel != "." && x.Name != path.Base(rel) || len(x.Name) > maxPath ||
+		strings.ContainsAny(x.Name, "/\x00") {
 		return backends.FileInfo{}, fmt.Errorf("entry %.100q: %w", x.Path, fs.ErrInvalid)
 	}
 	return backends.FileInfo{

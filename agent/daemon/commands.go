@@ -34,6 +34,21 @@ type command struct {
 	info   *agentpb.ProcessInfo
 	stdout *output
 	stderr *output // nil on a terminal
+
+	mu     sync.Mutex // guards stream
+	stream *stream    // of what was started by Start; nil for Spawn
+}
+
+func (c *command) setStream(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stream = s
+}
+
+func (c *command) currentStream() *stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stream
 }
 
 func newCommands(in *agent.Instance) *commands {
@@ -143,10 +158,7 @@ func (cs *commands) close() {
 }
 
 // processService is the service Process.
-type processService struct {
-	agentpb.UnimplementedProcessHandler
-	d *Daemon
-}
+type processService struct{ d *Daemon }
 
 var _ agentpb.ProcessHandler = (*processService)(nil)
 
@@ -206,7 +218,7 @@ func (s *processService) List(
 			size += n
 		}
 		info := &agentpb.ProcessInfo{
-			Config: config, Pid: c.info.Pid, Tag: c.info.Tag, Pty: c.info.Pty, Stdin: c.info.Stdin, Spawned: c.info.Spawned,
+			Config: config, Pid: c.info.Pid, Tag: c.info.Tag, Pty: c.info.Pty, Stdin: c.info.Stdin, Spawned: c.currentStream() == nil,
 			Process: c.number, StdoutOffset: uint64(c.stdout.offset()), Ended: c.finished(),
 		}
 		if c.stderr != nil {
@@ -308,11 +320,7 @@ func (s *processService) SendInput(
 	if err != nil {
 		return nil, err
 	}
-	data := r.Msg.GetInput().GetStdin()
-	if r.Msg.GetInput().GetPty() != nil {
-		data = r.Msg.GetInput().GetPty()
-	}
-	n, err := c.Write(ctx, data)
+	n, err := c.Write(ctx, inputOf(r.Msg.GetInput()))
 	if err != nil && n == 0 {
 		return nil, err
 	}

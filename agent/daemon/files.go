@@ -13,10 +13,7 @@ import (
 )
 
 // filesService is the service Filesystem, but for its watchers.
-type filesService struct {
-	agentpb.UnimplementedFilesystemHandler
-	d *Daemon
-}
+type filesService struct{ d *Daemon }
 
 var _ agentpb.FilesystemHandler = (*filesService)(nil)
 

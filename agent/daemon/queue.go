@@ -20,8 +20,9 @@ type queue struct {
 	next    uint64     // number of the next message
 	bytes   int64      // of messages in list
 	gaps    int        // in list
-	sending uint64     // the message that is on its way, which is not left out
-	swept   [2]uint64  // below these numbers nothing is left of each class that may go
+	sending uint64     // the message that is on its way, which is not left out, and its size, which does not count
+	afoot   int64
+	swept   [2]uint64 // below these numbers nothing is left of each class that may go
 	news    chan struct{}
 	room    chan struct{}
 	closed  bool
@@ -57,9 +58,9 @@ func (q *queue) push(channel messaging.Channel, frames [][]byte) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.bytes > q.budget {
+	for q.held() > q.budget {
 		// Of the newest message nothing is left out before it had its chance: it alone may be larger than the budget.
-		if q.thin() || q.bytes <= 2*q.budget || q.closed {
+		if q.thin() || q.held() <= 2*q.budget || q.closed {
 			break
 		}
 		q.wait(&q.room)
@@ -72,6 +73,9 @@ func (q *queue) push(channel messaging.Channel, frames [][]byte) {
 	q.bytes += size
 	rouse(&q.news)
 }
+
+// held are the bytes that count.
+func (q *queue) held() int64 { return q.bytes - q.afoot }
 
 // wait waits for a signal without the lock.
 func (q *queue) wait(c *chan struct{}) {
@@ -100,7 +104,7 @@ func rouse(c *chan struct{}) {
 func (q *queue) thin() bool {
 	for _, which := range []class{texts, displays} {
 		i := q.find(q.swept[which])
-		for ; i < len(q.list) && q.bytes > q.budget; i++ {
+		for ; i < len(q.list) && q.held() > q.budget; i++ {
 			e := &q.list[i]
 			if e.frames != nil && e.number != q.sending && classOf(e.channel, e.frames) == which {
 				q.bytes -= e.size
@@ -115,7 +119,7 @@ func (q *queue) thin() bool {
 	if q.gaps > 1024 && q.gaps > len(q.list)/2 {
 		q.merge()
 	}
-	return q.bytes <= q.budget
+	return q.held() <= q.budget
 }
 
 // merge makes one of gaps that follow one another.
@@ -155,6 +159,9 @@ func (q *queue) ack(number uint64) {
 		} else {
 			q.bytes -= q.list[i].size
 		}
+		if q.list[i].number == q.sending {
+			q.sending, q.afoot = 0, 0
+		}
 		q.list[i].frames = nil
 	}
 	if q.list = q.list[n:]; len(q.list) == 0 {
@@ -178,7 +185,7 @@ func (q *queue) first(from uint64) uint64 {
 func (q *queue) batch(from uint64, size int64) (batch []entry, more <-chan struct{}, ended bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.sending = 0
+	q.sending, q.afoot = 0, 0
 	for i := q.find(from); i < len(q.list); i++ {
 		e := q.list[i]
 		if e.frames == nil {
@@ -195,7 +202,7 @@ func (q *queue) batch(from uint64, size int64) (batch []entry, more <-chan struc
 			break
 		}
 		if len(batch) == 0 {
-			q.sending = e.number // a large one takes long
+			q.sending, q.afoot = e.number, e.size // a large one takes long
 		}
 		size -= e.size
 		batch = append(batch, e)
@@ -204,6 +211,13 @@ func (q *queue) batch(from uint64, size int64) (batch []entry, more <-chan struc
 		return batch, nil, len(batch) == 0
 	}
 	return nil, attend(&q.news), false
+}
+
+// idle says that nothing is on its way any more.
+func (q *queue) idle() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.sending, q.afoot = 0, 0
 }
 
 // close says that nothing more is to come. What is there stays.
@@ -220,7 +234,7 @@ func (q *queue) forget() {
 	q.close()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.list, q.bytes, q.gaps = nil, 0, 0
+	q.list, q.bytes, q.gaps, q.sending, q.afoot = nil, 0, 0, 0, 0
 }
 
 var delimiter = []byte("<IDS|MSG>")

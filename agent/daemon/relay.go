@@ -143,6 +143,7 @@ func (r *relay) receive(ctx context.Context) error {
 
 // send tells the host what the kernel says, until its end.
 func (r *relay) send(ctx context.Context) error {
+	defer r.k.queue.idle()
 	for {
 		received, acked := r.received()
 		batch, more, ended := r.k.queue.batch(r.from, agentpb.MaxChunk)

@@ -184,13 +184,26 @@ func TestOtherProtocolIsNamedWithARemedy(t *testing.T) {
 
 func TestWhatIsNoAgentIsRefusedInTime(t *testing.T) {
 	for name, play := range map[string]func(net.Conn){
-		"hangs up":         func(net.Conn) {},
-		"speaks something": func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n"); _, _ = io.Copy(io.Discard, c) },
-		"never reads":      func(c net.Conn) { _, _ = c.Write(settings()); _, _ = c.Read(make([]byte, 1)); <-time.After(time.Second) },
-		"never answers":    func(c net.Conn) { _, _ = c.Write(settings()); _, _ = io.Copy(io.Discard, c) },
-		"pings":            func(c net.Conn) { go func() { _, _ = io.Copy(io.Discard, c) }(); flood(c, settings(), frame(6, 0, 0, make([]byte, 8))) },
-		"settings":         func(c net.Conn) { flood(c, settings(), settings()) },
-		"huge frame":       func(c net.Conn) { _, _ = c.Write(append(settings(), 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1)); _, _ = io.Copy(io.Discard, c) },
+		"hangs up": func(net.Conn) {},
+		"speaks something": func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			_, _ = io.Copy(io.Discard, c)
+		},
+		"never reads": func(c net.Conn) {
+			_, _ = c.Write(settings())
+			_, _ = c.Read(make([]byte, 1))
+			<-time.After(time.Second)
+		},
+		"never answers": func(c net.Conn) { _, _ = c.Write(settings()); _, _ = io.Copy(io.Discard, c) },
+		"pings": func(c net.Conn) {
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			flood(c, settings(), frame(6, 0, 0, make([]byte, 8)))
+		},
+		"settings": func(c net.Conn) { flood(c, settings(), settings()) },
+		"huge frame": func(c net.Conn) {
+			_, _ = c.Write(append(settings(), 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1))
+			_, _ = io.Copy(io.Discard, c)
+		},
 		"endless headers": func(c net.Conn) {
 			flood(c, append(settings(), frame(1, 0, 1, make([]byte, 100))...), frame(9, 0, 1, make([]byte, 16<<10)))
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +33,29 @@ func without(t *testing.T, reason string) {
 	t.Skip(reason)
 }
 
+// built is the path of the binary.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "agent")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "ds-sandbox-agent")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return binary, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binary, err := built(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+	os.Exit(code)
+}
+
 // container is a container with our agent as process 1.
 type container struct{ id string }
 
@@ -43,17 +68,14 @@ func start(t *testing.T, more ...string) container {
 	if exec.Command(docker, "image", "inspect", image).Run() != nil {
 		without(t, "no engine, or no image "+image+" on it")
 	}
-	binary := filepath.Join(t.TempDir(), "agent")
-	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
+	binary, err := built()
+	require.NoError(t, err)
 	args := []string{
 		"create", "--network=none", "--cap-drop=ALL", "--cap-add=SETUID", "--cap-add=SETGID", "--cap-add=KILL",
 		"--security-opt=no-new-privileges", "--user=0:0", "--workdir=/",
 	}
 	args = append(append(args, more...), "--entrypoint=/usr/local/bin/ds-sandbox-agent", image, "serve", "-verbose", "-silence=20s")
-	out, err = exec.Command(docker, args...).Output()
+	out, err := exec.Command(docker, args...).Output()
 	require.NoError(t, err)
 	c := container{strings.TrimSpace(string(out))}
 	t.Cleanup(func() {
@@ -201,6 +223,15 @@ func TestKernelInAContainer(t *testing.T) {
 		run("1+1")
 	}
 	t.Logf("1+1: %v", time.Since(begin)/rounds)
+	require.NoError(t, in.Warm(t.Context()))
+	fork, err := in.StartKernel(t.Context(), backends.KernelConfig{})
+	require.NoError(t, err)
+	require.Equal(t, backends.StartFork, fork.(backends.StartTeller).StartKind())
+	forked, err := fork.Connect(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, forked.Close())
+	require.Equal(t, "1000\n", shell(t, in, fmt.Sprintf("stat -c %%u /proc/%d", fork.(interface{ PID() int }).PID())))
+
 	require.NoError(t, process.Signal(t.Context(), backends.Kill))
 	status, err := process.Wait(t.Context())
 	require.NoError(t, err)
