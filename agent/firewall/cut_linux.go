@@ -25,8 +25,11 @@ const (
 // packets in any case: a kernel that can't end sockets (no INET_DIAG_DESTROY) is no error.
 func cutConnections(admitted func(netip.AddrPort) bool) (cut int, err error) {
 	conn, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return 0, nil
+	}
 	if err != nil {
-		return 0, fmt.Errorf("cut connections: %w", err)
+		return 0, fmt.Errorf("rules are in force, but connections are not ended: %w", err)
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost with a socket that was read
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
@@ -37,7 +40,7 @@ func cutConnections(admitted func(netip.AddrPort) bool) (cut int, err error) {
 				continue
 			}
 			if err != nil {
-				return cut, fmt.Errorf("cut connections: %w", err)
+				return cut, fmt.Errorf("rules are in force, but not all connections are ended: %w", err)
 			}
 		}
 	}

@@ -84,7 +84,8 @@ func (f *Firewall) Rules() netrules.Rules {
 }
 
 // Apply replaces the rules, and cuts connections that are no longer admitted; it returns how many.
-// Addresses that names led to stay while such a name is still admitted. On an error the former rules are in force.
+// Addresses that names led to stay while such a name is still admitted. On an error the former rules are in force, unless it says
+// that it was only about ending connections.
 func (f *Firewall) Apply(rules netrules.Rules) (cut int, err error) {
 	if err := rules.Check(); err != nil {
 		return 0, err

@@ -50,7 +50,8 @@ func (g *Guard) Apply(ctx context.Context, containerID string, n backends.Networ
 }
 
 // Change replaces the rules of a container that has a helper, and returns how many connections were cut. Mode none admits nothing from
-// then on, not even names. On an error the former rules are in force. Errors: ErrNoHelper, mistakes in n.
+// then on, not even names. On an error the former rules are in force, unless it says that it was only about ending connections.
+// Errors: ErrNoHelper, mistakes in n.
 func (g *Guard) Change(ctx context.Context, containerID string, n backends.Network) (cut int, err error) {
 	rules, _, err := g.compile(ctx, n)
 	if err != nil {

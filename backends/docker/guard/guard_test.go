@@ -30,6 +30,18 @@ func TestRulesHoldOnARealEngine(t *testing.T) {
 			b.reaches(at)
 		}
 	})
+	t.Run("ControlHasThePowersThatPrepareTakes", func(t *testing.T) {
+		made, err := api.ContainerCreate(t.Context(), &container.Config{
+			Image: probeImage, Entrypoint: []string{"/probe"}, Cmd: []string{"sleep"}, User: "0",
+		}, &container.HostConfig{NetworkMode: "none"}, nil, nil, "")
+		require.NoError(t, err)
+		defer g.remove(context.Background(), made.ID) //nolint:errcheck // a test's
+		require.NoError(t, api.ContainerStart(t.Context(), made.ID, container.StartOptions{}))
+		b := box{t, api, g, made.ID}
+		powers := b.probe("powers")
+		require.Contains(t, powers, "raw")
+		require.Contains(t, powers, "port 53")
+	})
 	t.Run("BridgeIsTheInternetAlone", func(t *testing.T) {
 		b := start(t, api, g, "1000", &backends.Network{Mode: backends.NetworkBridge, Deny: []string{otherAt}})
 		b.reaches(siteAt)

@@ -4,7 +4,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -40,6 +42,11 @@ func ip(t *testing.T, args string) {
 // world makes the namespace, echo servers at all its addresses and on the host, and an upstream resolver.
 func world(t *testing.T) {
 	t.Helper()
+	// Its names and addresses are the machine's, where another checkout may be tested.
+	lock, err := os.Create(filepath.Join(os.TempDir(), worldName+".lock"))
+	require.NoError(t, err)
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	t.Cleanup(func() { lock.Close() }) //nolint:errcheck // a test's
 	remove := func() {
 		exec.Command("ip", "netns", "del", worldName).Run()  //nolint:errcheck // usually there is none
 		exec.Command("ip", "link", "del", "dssbtest0").Run() //nolint:errcheck // usually there is none
