@@ -66,7 +66,7 @@ func (s *Sandbox) fork(ctx context.Context, n int, opts ForkOptions) ([]*Sandbox
 	case opts.TimeToLive < 0:
 		return nil, fmt.Errorf("time to live is %v: use a positive one, 0 for the default, or NoTimeout", opts.TimeToLive)
 	case !ok:
-		return nil, fmt.Errorf("%w by backend %s", backends.ErrUnsupported, s.engine.choice.Backend)
+		return nil, fmt.Errorf("%w, %s: use local", backends.ErrUnsupported, s.engine.choice.Backend)
 	default:
 		if err := checkEnv(opts.Env); err != nil {
 			return nil, err

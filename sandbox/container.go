@@ -16,8 +16,8 @@ func (c *Config) container() backends.Container {
 	}
 }
 
-// containerFor is what a sandbox gets: what its options say and, for what they leave out, the configuration. The configuration is of
-// containers only, so other backends never see it.
+// containerFor is what a sandbox gets: what its options say and, for what they leave out, the configuration. That is of containers
+// only, so other backends never see it.
 func (e *Engine) containerFor(asked backends.Container) backends.Container {
 	if e.choice.Backend != "docker" {
 		return asked
@@ -37,8 +37,8 @@ func (e *Engine) usualContainer(asked backends.Container) bool {
 	return asked.IsZero() || reflect.DeepEqual(e.containerFor(asked), e.containerFor(backends.Container{}))
 }
 
-// Snapshot keeps the sandbox's files, and neither variables nor processes, under an id that Options.Container.Image takes. `ds-sandbox image
-// list` shows it and `image rm` removes it. Errors: backends.ErrUnsupported, ErrKilled.
+// Snapshot keeps the sandbox's files, and neither variables nor processes, under an id that Options.Container.Image takes.
+// `ds-sandbox image list` shows it and `image rm` removes it. Errors: backends.ErrUnsupported, ErrKilled.
 func (s *Sandbox) Snapshot(ctx context.Context) (id string, err error) {
 	snapshotter, ok := s.instance.(backends.Snapshotter)
 	if !ok {
@@ -53,8 +53,8 @@ func (s *Sandbox) Snapshot(ctx context.Context) (id string, err error) {
 	return id, nil
 }
 
-// SetNetwork changes what the sandbox may reach. One that was made without network stays so. Errors: backends.ErrUnsupported, mistakes in n
-// by name, ErrKilled.
+// SetNetwork changes what the sandbox may reach. One that was made without network stays so. Errors: backends.ErrUnsupported,
+// mistakes in n by name, ErrKilled.
 func (s *Sandbox) SetNetwork(ctx context.Context, n backends.Network) error {
 	networker, ok := s.instance.(backends.Networker)
 	if !ok {

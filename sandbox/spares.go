@@ -272,7 +272,8 @@ func (p *spares) close() {
 // fits reports whether a spare can be what the options ask for.
 func (p *spares) fits(o *Options) bool {
 	c := &p.engine.config
-	return o.ID == "" && !o.Lazy && normalLanguage(o.Language) == "python" && o.WorkspacePath == "" && len(o.AllowedRoots) == 0 && p.engine.usualContainer(o.Container) &&
+	return o.ID == "" && !o.Lazy && normalLanguage(o.Language) == "python" && o.WorkspacePath == "" && len(o.AllowedRoots) == 0 &&
+		p.engine.usualContainer(o.Container) &&
 		(o.Isolation == "" || o.Isolation == p.engine.choice.Isolation) && withDefaultLimits(o.Limits, c.DefaultLimits) == c.DefaultLimits &&
 		o.TimeToLive >= 0 && o.CullAfter >= 0 && !special(o.Env)
 }

@@ -114,7 +114,7 @@ func New(opts Options) *Daemon {
 
 // What peers may have at once.
 const (
-	maxStreams = 1000 // on a connection
+	maxStreams = 4096 // on a connection; a command under way has three
 	maxConns   = 16
 )
 

@@ -142,6 +142,9 @@ func (c *Client) verdict(s *session, err error) error {
 		return err // ours
 	}
 	if connect.IsWireError(told) {
+		if told.Code() == connect.CodeCanceled && s.lostWithin(lossDelay) {
+			return errBroken // the agent, which ends
+		}
 		return plainError(told)
 	}
 	if s.lostWithin(lossDelay) {

@@ -81,7 +81,7 @@ func (in *Instance) Kernels(ctx context.Context) ([]backends.KernelProcess, erro
 	}
 	kernels := make([]backends.KernelProcess, 0, len(answer.Kernels))
 	for _, info := range answer.Kernels {
-		k, err := in.newKernel(info, min(info.MaxFrame, max(in.c.opts.MaxFrame, math.MaxInt32)))
+		k, err := in.newKernel(info, min(info.MaxFrame, in.c.opts.MaxFrame))
 		if err != nil {
 			return nil, err
 		}

@@ -26,8 +26,8 @@ type BuildOptions struct {
 	Base string // image to start from, Debian-like; debian:bookworm-slim
 	// Args of the build, besides those that the environment gives: see BuildVariables.
 	Args map[string]string
-	// CA is a file of certificates that pip is to trust during the build, beside none of the image's own; that of PIP_CERT, REQUESTS_CA_BUNDLE or
-	// SSL_CERT_FILE. They do not stay in the image.
+	// CA is a file of certificates that pip is to trust during the build, instead of the image's own; that of PIP_CERT,
+	// REQUESTS_CA_BUNDLE or SSL_CERT_FILE. They do not stay in the image.
 	CA      string
 	NoCache bool
 	// Progress hears the build's output, line by line. It must not block.
@@ -187,7 +187,7 @@ func buildError(text string, tail []string) error {
 	case strings.Contains(said, "CERTIFICATE_VERIFY_FAILED"):
 		return fmt.Errorf("%s: pip does not trust its server: name the certificates of your network with --ca FILE or PIP_CERT\n%s", text, said)
 	case strings.Contains(said, "Temporary failure"):
-		return fmt.Errorf("%s: no network in the build: set HTTP_PROXY, or APT_MIRROR and PIP_INDEX_URL, and see the engine's DNS\n%s", text, said)
+		return fmt.Errorf("%s: no names in the build: set HTTP_PROXY, or APT_MIRROR and PIP_INDEX_URL, or the engine's DNS\n%s", text, said)
 	}
 	return errors.New(text + "\n" + said)
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -100,7 +101,8 @@ func (s *settings) limit(e *engine, l backends.Limits) error {
 		cgroup = backends.ByCgroup2
 	}
 	lacks := func(name backends.LimitName) error {
-		return fmt.Errorf("limit %s: %w: the engine at %s has no such control group; leave it unset", name, backends.ErrUnsupported, e.endpoint.Host)
+		return fmt.Errorf("limit %s: %w: the engine at %s has no such control group; leave it unset", name, backends.ErrUnsupported,
+			e.endpoint.Host)
 	}
 	if l.Memory > 0 {
 		if !e.info.MemoryLimit {
@@ -188,8 +190,7 @@ func (b *Backend) make(ctx context.Context, spec backends.Spec, s *settings, img
 		return "", createError(err)
 	}
 	if err := b.fill(ctx, created.ID, img, agent); err != nil {
-		b.remove(context.WithoutCancel(ctx), created.ID)
-		return "", err
+		return "", errors.Join(err, b.remove(context.WithoutCancel(ctx), created.ID))
 	}
 	return created.ID, nil
 }

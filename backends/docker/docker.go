@@ -132,8 +132,8 @@ func Available(ctx context.Context, config Config) (reason string, err error) {
 
 // Describe tells what instances are made on and from.
 func (b *Backend) Describe() string {
-	return fmt.Sprintf("engine %s at %s (%s), API %s, storage %s", b.engine.info.ServerVersion, b.engine.endpoint.Host, b.engine.endpoint.Source,
-		b.engine.api.ClientVersion(), b.engine.info.Driver)
+	return fmt.Sprintf("engine %s at %s (%s), API %s, storage %s", b.engine.info.ServerVersion, b.engine.endpoint.Host,
+		b.engine.endpoint.Source, b.engine.api.ClientVersion(), b.engine.info.Driver)
 }
 
 var validID = regexp.MustCompile(`^[a-z0-9]{1,40}$`)
@@ -217,8 +217,7 @@ func (b *Backend) remove(ctx context.Context, id string) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case !busy(err):
-			b.config.Logger.Warn("remove container", "container", shortID(id), "error", err)
-			return err
+			return fmt.Errorf("remove container %s: %s", shortID(id), bare(err))
 		}
 		select { // somebody else removes it
 		case <-time.After(20 * time.Millisecond):
@@ -237,7 +236,8 @@ func (b *Backend) Isolation() (backends.Isolation, string) {
 	if runtime == "" {
 		runtime = b.engine.info.DefaultRuntime
 	}
-	return backends.IsolationContainer, fmt.Sprintf("a container of its own, profile %s, runtime %s, engine %s", profile, runtime, b.engine.info.ServerVersion)
+	return backends.IsolationContainer, fmt.Sprintf("a container of its own, profile %s, runtime %s, engine %s", profile, runtime,
+		b.engine.info.ServerVersion)
 }
 
 // Close destroys what is left and waits for what works in the background. It is idempotent.

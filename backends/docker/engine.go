@@ -27,7 +27,7 @@ type engine struct {
 	info     system.Info
 }
 
-// oldestEngine is the first engine version that is known to do.
+// oldestAPI is that of the first engine that is known to do, 20.10.
 const oldestAPI = "1.41"
 
 // answerTime bounds the first contact with an engine.
@@ -60,12 +60,12 @@ func connect(ctx context.Context, host string) (*engine, error) {
 		return nil, errors.Join(e.unreachable(ctx, err), e.api.Close())
 	}
 	if e.info.OSType != "linux" {
-		return nil, errors.Join(fmt.Errorf("docker: the engine at %s runs %s containers: switch it to Linux containers", e.endpoint.Host, e.info.OSType),
-			e.api.Close())
+		err = fmt.Errorf("docker: the engine at %s runs %s containers: switch it to Linux containers", e.endpoint.Host, e.info.OSType)
+		return nil, errors.Join(err, e.api.Close())
 	}
 	if version := e.api.ClientVersion(); older(version, oldestAPI) {
-		return nil, errors.Join(fmt.Errorf("docker: the engine at %s is version %s (API %s): use 20.10 or newer", e.endpoint.Host, e.info.ServerVersion, version),
-			e.api.Close())
+		err = fmt.Errorf("docker: the engine at %s is version %s (API %s): use 20.10 or newer", e.endpoint.Host, e.info.ServerVersion, version)
+		return nil, errors.Join(err, e.api.Close())
 	}
 	return e, nil
 }

@@ -73,8 +73,8 @@ func (e *engine) findImage(ctx context.Context, name string) (*image, error) {
 	return nil, &ImageMissingError{Name: name, Remedy: remedy}
 }
 
-// agentFor is what must be stored in containers of an image: nothing if it has the agent that we would bring, or one that speaks our protocol
-// when we have none to bring.
+// agentFor is what must be stored in containers of an image: nothing if it has the agent that we would bring, or one that speaks
+// our protocol when we have none to bring.
 func (e *engine) agentFor(img *image, path string) (upload, error) {
 	binary, err := agentbinary.Find(e.architecture(), path)
 	if err == nil {
@@ -87,8 +87,8 @@ func (e *engine) agentFor(img *image, path string) (upload, error) {
 		return upload{}, nil
 	}
 	if img.Labels[labelImage] != "" {
-		return upload{}, fmt.Errorf("docker: image %s has an agent of another version (protocol %s, this program speaks %s) and %w; or make the image anew: "+
-			"`ds-sandbox image build`", img.Name, img.Labels[labelProtocol], protocol, err)
+		return upload{}, fmt.Errorf("docker: image %s has an agent of another version (protocol %s, this program speaks %s) and %w; or make "+
+			"the image anew: `ds-sandbox image build`", img.Name, img.Labels[labelProtocol], protocol, err)
 	}
 	return upload{}, fmt.Errorf("docker: image %s has no agent and %w", img.Name, err)
 }
@@ -154,9 +154,6 @@ func RemoveImage(ctx context.Context, config Config, name string) error {
 	}
 	return nil
 }
-
-// isSnapshot reports whether an image is one of Snapshot's.
-func (img *image) isSnapshot() bool { return img.Labels[labelImage] == imageSnapshot }
 
 func shortID(id string) string {
 	id = strings.TrimPrefix(id, "sha256:")

@@ -134,10 +134,11 @@ func (b *Backend) remoteOptions() *remote.Options {
 func refuse(spec backends.Spec) error {
 	switch {
 	case spec.Isolation != "" && spec.Isolation != backends.IsolationContainer:
-		return fmt.Errorf("isolation %q: %w: it is %q; use the local backend for others", spec.Isolation, backends.ErrUnsupported, backends.IsolationContainer)
+		return fmt.Errorf("isolation %q: %w: it is %q; use the local backend for others", spec.Isolation, backends.ErrUnsupported,
+			backends.IsolationContainer)
 	case spec.WorkspacePath != "":
-		return fmt.Errorf("WorkspacePath: %w: a container has files of its own; upload the folder, mount it to read (Container.Mounts), or use the local backend",
-			backends.ErrUnsupported)
+		return fmt.Errorf("WorkspacePath: %w: a container has files of its own; upload the folder, mount it to read (Container.Mounts), or "+
+			"use the local backend", backends.ErrUnsupported)
 	case len(spec.AllowedRoots) > 0:
 		return fmt.Errorf("AllowedRoots: %w: mount the folders to read (Container.Mounts), or use the local backend", backends.ErrUnsupported)
 	}

@@ -15,10 +15,14 @@ import (
 )
 
 // closedSources are folders of the engine's machine that no instance may see, nor anything below them.
-var closedSources = []string{"/proc", "/sys", "/dev", "/run/docker", "/var/run/docker", "/run/containerd", "/var/lib/containerd", "/boot"}
+var closedSources = []string{
+	"/proc", "/sys", "/dev", "/run/docker", "/var/run/docker", "/run/containerd", "/var/lib/containerd", "/boot",
+}
 
 // closedTargets are folders of an instance that a mount may neither hide nor lie in.
-var closedTargets = []string{"/proc", "/sys", "/dev", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr", "/boot", "/run", "/var/run", ownDir}
+var closedTargets = []string{
+	"/proc", "/sys", "/dev", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/usr", "/boot", "/run", "/var/run", "/var/lib/ds-sandbox", ownDir,
+}
 
 // mounts checks what a spec wants to see of the engine's machine.
 func (e *engine) mounts(list []backends.Mount) ([]mount.Mount, error) {

@@ -26,7 +26,7 @@ func (b *Backend) prepare(ctx context.Context, n backends.Network, img *image, h
 		return nil
 	case backends.NetworkBridge, backends.NetworkAllow:
 	default:
-		return fmt.Errorf("network %q is not known: use %s, %s or %s", n.Mode, backends.NetworkNone, backends.NetworkBridge, backends.NetworkAllow)
+		return fmt.Errorf("network %q is not known: use none, bridge or allow", n.Mode)
 	}
 	g, err := b.guardian(ctx, img)
 	if err != nil {
@@ -92,7 +92,7 @@ func (in *instance) SetNetwork(ctx context.Context, n backends.Network) error {
 	case !in.guarded && !connected(n):
 		return nil
 	case !in.guarded:
-		return fmt.Errorf("docker: network of %s: %w: it was made without one, and stays so; make another sandbox", in.id, backends.ErrUnsupported)
+		return fmt.Errorf("docker: network of %s: %w: it was made without, and stays so; make another sandbox", in.id, backends.ErrUnsupported)
 	}
 	g, err := in.backend.guardian(ctx, in.image)
 	if err == nil {

@@ -33,7 +33,10 @@ func (b *Backend) sweep(ctx context.Context) {
 		}
 		if owner := c.Labels[labelOwner]; b.orphan(c) {
 			b.config.Logger.Info("remove container of a dead program", "container", c.ID[:12], "sandbox", c.Labels[labelID])
-			b.remove(ctx, c.ID)
+			if err := b.remove(ctx, c.ID); err != nil {
+				b.config.Logger.Warn("sweep after dead programs", "error", err)
+				continue
+			}
 			if c.Labels[labelLock] == b.owner.place {
 				b.owner.forget(owner)
 			}

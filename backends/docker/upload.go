@@ -69,7 +69,10 @@ type entry struct {
 }
 
 func (e entry) write(w *tar.Writer) error {
-	h := &tar.Header{Name: e.name, Mode: e.mode, Uid: e.owner, Gid: e.owner, Size: int64(len(e.data)), ModTime: time.Unix(1<<30, 0), Typeflag: tar.TypeReg}
+	h := &tar.Header{
+		Name: e.name, Mode: e.mode, Uid: e.owner, Gid: e.owner, Size: int64(len(e.data)), Typeflag: tar.TypeReg,
+		ModTime: time.Unix(1<<30, 0), // always the same, so that builds find their layers again
+	}
 	if strings.HasSuffix(e.name, "/") {
 		h.Typeflag = tar.TypeDir
 	}
@@ -134,8 +137,8 @@ func (b *Backend) readFile(ctx context.Context, id, name string) (string, error)
 
 // agentOf is the agent's binary of an image, taken out of a container that is made for it and never started.
 func (e *engine) agentOf(ctx context.Context, img *image) (_ []byte, err error) {
-	created, err := e.api.ContainerCreate(ctx, &container.Config{Image: img.ID, Entrypoint: []string{agentPath}}, &container.HostConfig{NetworkMode: "none"},
-		nil, nil, "")
+	config := &container.Config{Image: img.ID, Entrypoint: []string{agentPath}}
+	created, err := e.api.ContainerCreate(ctx, config, &container.HostConfig{NetworkMode: "none"}, nil, nil, "")
 	if err != nil {
 		return nil, err
 	}

@@ -223,6 +223,15 @@ func TestKernelInAContainer(t *testing.T) {
 		run("1+1")
 	}
 	t.Logf("1+1: %v", time.Since(begin)/rounds)
+	require.NoError(t, in.Warm(t.Context()))
+	fork, err := in.StartKernel(t.Context(), backends.KernelConfig{})
+	require.NoError(t, err)
+	require.Equal(t, backends.StartFork, fork.(backends.StartTeller).StartKind())
+	forked, err := fork.Connect(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, forked.Close())
+	require.Equal(t, "1000\n", shell(t, in, fmt.Sprintf("stat -c %%u /proc/%d", fork.(interface{ PID() int }).PID())))
+
 	require.NoError(t, process.Signal(t.Context(), backends.Kill))
 	status, err := process.Wait(t.Context())
 	require.NoError(t, err)

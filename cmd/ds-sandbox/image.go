@@ -22,7 +22,8 @@ func newImage(s *streams, c *common) *cobra.Command {
 		Args:  noArguments,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&c.agent, "agent", "", "the file of ds-sandbox-agent, or the folder of one for each architecture (default what is built in)")
+	cmd.PersistentFlags().StringVar(&c.agent, "agent", "",
+		"the file of ds-sandbox-agent, or the folder of one for each architecture (default what is built in)")
 	cmd.AddCommand(newImageBuild(s, c), newImageList(s, c), newImageCheck(s, c), newImageRemove(s, c))
 	return cmd
 }
@@ -154,7 +155,8 @@ func imageCheck(ctx context.Context, s *streams, c *common) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s\nkernel %s: ready in %.0f ms, 1 + 1 took %.1f ms\n", seen.How, seen.KernelInfo, seen.CreateSeconds*1000, seen.RunSeconds*1000)
+	_, err = fmt.Fprintf(s.out, "%s\nkernel %s: ready in %.0f ms, 1 + 1 took %.1f ms\n",
+		seen.How, seen.KernelInfo, seen.CreateSeconds*1000, seen.RunSeconds*1000)
 	return pipeError(err)
 }
 

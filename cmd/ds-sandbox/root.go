@@ -91,14 +91,15 @@ and n when the code ended by sys.exit(n).`,
 	flags.BoolVar(&c.traceWire, "trace-wire", false, "print every message to and from kernels on standard error")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "say on standard error what the engine does")
 	root.AddCommand(
-		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newImage(s, c), newDoctor(s, c), newVersion(s),
+		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newImage(s, c), newDoctor(s, c),
+		newVersion(s),
 	)
 	return root
 }
 
 // containerFlags are those of commands that make a sandbox.
 func (c *common) containerFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&c.image, "image", "", "what a sandbox in a container is made from: a name, or a snapshot's id (default that of `ds-sandbox image build`)")
+	flags.StringVar(&c.image, "image", "", "what a container is made from: an `image`, or a snapshot (default that of ds-sandbox image build)")
 	flags.StringVar(&c.profile, "profile", "", "how far code may go in its container: hardened or compatible (default hardened)")
 	flags.StringVar(&c.network, "network", "", "what a container reaches: none or bridge (default none)")
 }

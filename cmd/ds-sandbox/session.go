@@ -49,7 +49,8 @@ func (o *sessionOptions) placeFlags(flags *pflag.FlagSet, c *common) {
 	flags.StringVar(&o.workspace, "workspace", "", "work in this folder of yours rather than in a new one; it stays")
 	flags.StringArrayVar(&o.roots, "allow-root", nil, "a folder into which links in the workspace may lead; repeatable")
 	o.limits.flags(flags)
-	flags.StringVar(&o.isolation, "isolation", "", "what keeps the code from this machine: container, files or none (default the strongest that can be had)")
+	flags.StringVar(&o.isolation, "isolation", "",
+		"what keeps the code from this machine: container, files or none (default the strongest that can be had)")
 }
 
 // check reads the options, before anything is started.
@@ -128,7 +129,9 @@ type session struct {
 // start makes a sandbox with files and a context. The caller closes it.
 func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *session, err error) {
 	ses := new(session)
-	if c.auto() && (o.workspace != "" || len(o.roots) > 0 || o.isolation == string(backends.IsolationFiles) || o.isolation == string(backends.IsolationNone)) {
+	isolation := backends.Isolation(o.isolation)
+	local := o.workspace != "" || len(o.roots) > 0 || isolation == backends.IsolationFiles || isolation == backends.IsolationNone
+	if local && c.auto() {
 		c.backend = "local" // which alone has them
 	}
 	ses.engine, ses.closeAll, err = c.open(ctx, s.err)

@@ -30,7 +30,7 @@ func TestWrongUsageIsToldAndExitsWith2(t *testing.T) {
 		"variable for a limit": {args: []string{"run", "-c", "1"}, env: map[string]string{"DS_SANDBOX_MEMORY": "x"}, says: `DS_SANDBOX_MEMORY: "x"`},
 		"env without a name":   {args: []string{"run", "-c", "1", "--env", "=x"}, says: `"=x": use NAME=VALUE`},
 		"env not set here":     {args: []string{"run", "-c", "1", "--env", "CERTAINLY_NOT_SET"}, says: "CERTAINLY_NOT_SET is not set here"},
-		"unknown isolation":    {args: []string{"repl", "--isolation", "walls"}, says: `--isolation: "walls": use files or none`},
+		"unknown isolation":    {args: []string{"repl", "--isolation", "walls"}, says: `--isolation: "walls": use container, files or none`},
 		"workspace missing":    {args: []string{"repl", "--workspace", missing}, says: "--workspace: stat " + missing},
 		"workspace no folder":  {args: []string{"run", "-c", "1", "--workspace", "usage_test.go"}, says: "--workspace: usage_test.go: not a folder"},
 		"root missing":         {args: []string{"run", "-c", "1", "--allow-root", missing}, says: "--allow-root: stat " + missing},

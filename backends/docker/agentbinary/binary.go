@@ -19,8 +19,8 @@ import (
 const Variable = "DS_SANDBOX_AGENT"
 
 // ErrNone says that there is no agent to be had.
-var ErrNone = errors.New("this program has no agent built in: `go build -o ds-sandbox-agent ./cmd/ds-sandbox-agent` (CGO_ENABLED=0, GOOS=linux, " +
-	"the engine's GOARCH) and name the file with " + Variable)
+var ErrNone = errors.New("this program has no agent built in: `go build -o ds-sandbox-agent ./cmd/ds-sandbox-agent` (CGO_ENABLED=0, " +
+	"GOOS=linux, the engine's GOARCH) and name the file with " + Variable)
 
 // Binary is an agent.
 type Binary struct {
