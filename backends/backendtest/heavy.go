@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"runtime"
@@ -54,9 +55,12 @@ func testHeavy(t *testing.T, open Open) {
 			t.Skip("reads 4 GB")
 		}
 		files := in.Files()
-		const size = 2 << 30
+		size := int64(2 << 30)
+		if in.Isolation() == backends.IsolationContainer {
+			size = 300 << 20 // every byte goes through the engine
+		}
 		// A hole, so that no disk is taken; the contents flow all the same.
-		sh(t, ctx, in, "truncate -s 2147483648 large; printf end >>large")
+		sh(t, ctx, in, fmt.Sprintf("truncate -s %d large; printf end >>large", size))
 		require.Less(t, grown(func() {
 			r, err := files.Open(ctx, "large", nil)
 			require.NoError(t, err)
