@@ -245,7 +245,7 @@ func (b *backend) Close() error {
 
 // TestRemotePassesTheSuite runs the suite where no engine is asked for: where one is, the docker backend's runs all of this, in containers.
 func TestRemotePassesTheSuite(t *testing.T) {
-	if strings.Contains(os.Getenv("DS_SANDBOX_REQUIRE"), "docker") && os.Getenv("DS_SANDBOX_TEST_ALL") == "" {
+	if strings.Contains(os.Getenv("DS_SANDBOX_REQUIRE"), "docker") && !backendtest.All() {
 		t.Skip("the docker backend's suite covers it; `make test-all` runs both")
 	}
 	python := backendtest.Pythons(t)[0]
