@@ -19,7 +19,8 @@ func (*LeftOut) MsgType() string { return leftOutType }
 // LeftOutOf makes the message that stands for messages of iopub that belong to what parent asked for.
 func LeftOutOf(parent *Header, size int64) *Message {
 	return &Message{
-		Channel: IOPub, Header: Header{MsgType: leftOutType}, Parent: parent, Content: json.RawMessage(`{"bytes":` + strconv.FormatInt(size, 10) + `}`),
+		Channel: IOPub, Header: Header{MsgType: leftOutType}, Parent: parent,
+		Content: json.RawMessage(`{"bytes":` + strconv.FormatInt(size, 10) + `}`),
 	}
 }
 
