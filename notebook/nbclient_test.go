@@ -148,6 +148,9 @@ func normalised(nb *notebook.Notebook) *notebook.Notebook {
 		}
 		var outputs []*notebook.Output
 		for _, o := range c.Outputs {
+			if hint := regexp.MustCompile(`^\S+: UserWarning: To exit: use [^\n]*\n  warn\([^\n]*\n?$`); o.Name == "stderr" && hint.MatchString(o.Text) {
+				continue // for people at a terminal: dskernel leaves it out
+			}
 			if n := len(outputs); n > 0 && o.Type == notebook.Stream && outputs[n-1].Type == notebook.Stream && outputs[n-1].Name == o.Name {
 				outputs[n-1].Text += o.Text
 				continue
