@@ -35,8 +35,8 @@ func (f *Files) upload(ctx context.Context, local, name string, opts *TransferOp
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if opts != nil && (opts.Changed != ChangedAny || opts.Delete) {
 		there := name
 		if base != "." {
@@ -60,7 +60,7 @@ func (f *Files) upload(ctx context.Context, local, name string, opts *TransferOp
 		func(r io.Reader) error {
 			err := f.fs.Import(ctx, name, r)
 			if err != nil {
-				cancel() // what looks for changes need not go on
+				cancel(errStopped) // what looks for changes need not go on
 			}
 			return err
 		},
