@@ -17,6 +17,7 @@ import (
 
 	"github.com/ds-sandbox/ds-sandbox/agent/archive"
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
 )
 
 // entriesOf walks a folder, to be pulled.
@@ -111,7 +112,7 @@ func scramble(t *testing.T, r *rand.Rand, dir string, steps int) {
 }
 
 func TestAnyTreeBecomesAnyOther(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(backendtest.Rounds(2000, 60)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		from, to := t.TempDir(), t.TempDir()
 		scramble(t, r, from, 60)
