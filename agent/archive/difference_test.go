@@ -112,7 +112,7 @@ func scramble(t *testing.T, r *rand.Rand, dir string, steps int) {
 }
 
 func TestAnyTreeBecomesAnyOther(t *testing.T) {
-	for seed := range uint64(backendtest.Rounds(2000, 60)) {
+	for seed := range uint64(backendtest.Rounds(2000, 25)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		from, to := t.TempDir(), t.TempDir()
 		scramble(t, r, from, 60)
