@@ -18,7 +18,7 @@ import (
 
 // relayed is a kernel's process whose connection stays while its clients come and go, and whose messages come again to the next.
 type relayed struct {
-	messaging.Transport
+	wire messaging.Transport
 	fake *kerneltest.Kernel
 
 	mu    sync.Mutex
@@ -28,10 +28,10 @@ type relayed struct {
 }
 
 func newRelayed(fake *kerneltest.Kernel) *relayed {
-	r := &relayed{Transport: kerneltest.Pipe(fake), fake: fake, more: make(chan struct{})}
+	r := &relayed{wire: kerneltest.Pipe(fake), fake: fake, more: make(chan struct{})}
 	go func() {
 		for {
-			m, err := r.Transport.Recv(context.Background())
+			m, err := r.wire.Recv(context.Background())
 			r.mu.Lock()
 			r.ended = err != nil
 			if err == nil {
@@ -59,6 +59,7 @@ func (r *relayed) ID() string                                    { return "1" }
 func (r *relayed) Spec() messaging.KernelSpec                    { return messaging.KernelSpec{Name: "fake"} }
 func (r *relayed) Diagnose(context.Context) string               { return "" }
 func (r *relayed) Meter(context.Context) (backends.Meter, error) { return nil, backends.ErrUnsupported }
+
 func (r *relayed) Connect(context.Context) (messaging.Transport, error) {
 	return &view{relayed: r, closed: make(chan struct{})}, nil
 }
@@ -80,6 +81,8 @@ type view struct {
 	closed chan struct{}
 	once   sync.Once
 }
+
+func (v *view) Send(ctx context.Context, m *messaging.Message) error { return v.wire.Send(ctx, m) }
 
 func (v *view) Recv(ctx context.Context) (*messaging.Message, error) {
 	for {
@@ -120,7 +123,7 @@ func adopting(t *testing.T, work func(*kerneltest.Call), test func(t *testing.T,
 		defer fake.Close()
 		fake.On("work", work)
 		process := newRelayed(fake)
-		defer func() { _ = process.Transport.Close() }()
+		defer func() { _ = process.wire.Close() }()
 		transport, err := process.Connect(t.Context())
 		require.NoError(t, err)
 		first := kernel.New(transport, nil)

@@ -13,8 +13,8 @@ import dskernel.debugging  # noqa: F401, before ipykernel's kernel  # isort: ski
 from ipykernel import ipkernel
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
-from jupyter_client.session import Session
 from ipykernel.zmqshell import ZMQInteractiveShell
+from jupyter_client.session import Session
 from traitlets import default
 from traitlets.config import Config
 

@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"context"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -42,16 +43,24 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("heavy", func(t *testing.T) { testHeavy(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
+	RunKernels(t, open)
+	RunLimits(t, open, lacks...)
+}
+
+// RunKernels runs the part of the suite about kernels, which differ from one Python to the next.
+func RunKernels(t *testing.T, open Open) {
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("branches", func(t *testing.T) { testBranches(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
-	RunLimits(t, open)
 }
 
+// All reports whether tests are to leave nothing out that others cover: `make test-all`.
+func All() bool { return os.Getenv("DS_SANDBOX_TEST_ALL") != "" }
+
 // RunLimits runs the part of the suite about limits, figures and pauses, for a backend that has several ways to hold them.
-func RunLimits(t *testing.T, open Open) {
+func RunLimits(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
-	t.Run("disk", func(t *testing.T) { testDisk(t, open) })
+	t.Run("disk", func(t *testing.T) { testDisk(t, open, lacks) })
 	t.Run("shared memory", func(t *testing.T) { testSharedMemory(t, open) })
 	t.Run("stats", func(t *testing.T) { testStats(t, open) })
 	t.Run("pause", func(t *testing.T) { testPause(t, open) })

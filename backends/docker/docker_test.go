@@ -166,6 +166,7 @@ func TestMountsAreReadOnly(t *testing.T) {
 
 func TestContainersOfADeadProgramAreSwept(t *testing.T) {
 	config := dockertest.Config(t)
+	config.Silence = 3 * time.Second
 	dead, err := docker.Open(testContext(t), config)
 	require.NoError(t, err)
 	_, err = dead.Create(testContext(t), backends.Spec{ID: "left"})
@@ -175,6 +176,9 @@ func TestContainersOfADeadProgramAreSwept(t *testing.T) {
 	alive := open(t, nil)
 	require.Never(t, func() bool { return containerOf(t, dead, "left") == "" }, time.Second, 100*time.Millisecond, "its program lives")
 	require.NoError(t, dead.Die())
+	open(t, nil)
+	require.NotEmpty(t, containerOf(t, dead, "left"), "it may be taken over")
+	require.Eventually(t, func() bool { return engine(t, "inspect", "-f", "{{.State.Status}}", id) == "exited" }, 30*time.Second, 50*time.Millisecond)
 	open(t, nil)
 	require.Eventually(t, func() bool { return containerOf(t, dead, "left") == "" }, 20*time.Second, 50*time.Millisecond)
 	require.NoError(t, dead.Close(), "what is gone is gone")

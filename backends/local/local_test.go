@@ -35,13 +35,20 @@ func folders(t *testing.T) (base, runtime string) {
 }
 
 func TestLocalPassesTheSuite(t *testing.T) {
+	first := true
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
-		backendtest.Run(t, func(t *testing.T) backends.Backend {
+		open := func(t *testing.T) backends.Backend {
 			base, runtime := folders(t)
 			b, err := local.Open(t.Context(), local.Config{Python: python, BaseDir: base, RuntimeDir: runtime, NoForkServer: true})
 			require.NoError(t, err)
 			return b
-		})
+		}
+		if first || backendtest.All() {
+			backendtest.Run(t, open)
+		} else { // files and limits know nothing of Pythons
+			backendtest.RunKernels(t, open)
+		}
+		first = false
 	})
 }
 
@@ -49,7 +56,7 @@ func TestLocalPassesTheSuiteForAnOrdinaryUser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the suite once more")
 	}
-	backendtest.AsOrdinaryUser(t, "^TestLocalPassesTheSuite$", "TestLocalPassesTheSuite/")
+	backendtest.AsOrdinaryUser(t, "^TestLocalPassesTheSuite$", "TestLocalPassesTheSuite/", "-test.short") // what is heavy is as heavy for everybody
 }
 
 func TestLimitsHoldWithoutControlGroups(t *testing.T) {
