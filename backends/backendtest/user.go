@@ -33,7 +33,7 @@ func AsOrdinaryUser(t *testing.T, pattern, must string, args ...string) {
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "XDG_RUNTIME_DIR=", "XDG_CACHE_HOME=",
 		"PATH=/usr/local/bin:/usr/bin:/bin") // without folders of root's, for which the search for a program ends in EACCES
-	if !All() {
+	if !Thorough() {
 		cmd.Env = append(cmd.Env, onePython+"=1")
 	}
 	out, err := cmd.CombinedOutput()
