@@ -24,7 +24,8 @@ type treeLine struct {
 // AppendTreeLine appends an entry as a line.
 func AppendTreeLine(to []byte, e *backends.TreeEntry) ([]byte, error) {
 	line, err := json.Marshal(&treeLine{
-		Name: []byte(e.Name), Type: e.Type, Mode: uint32(e.Mode.Perm()), Size: e.Size, Time: e.ModTime.UnixNano(), Target: []byte(e.Target), Hash: e.Hash,
+		Name: []byte(e.Name), Type: e.Type, Mode: uint32(e.Mode.Perm()), Size: e.Size, Time: e.ModTime.UnixNano(),
+		Target: []byte(e.Target), Hash: e.Hash,
 	})
 	if err == nil && len(line) >= MaxLine {
 		err = fmt.Errorf("%.200q: %w", e.Name, backends.ErrInvalidName)
@@ -49,6 +50,7 @@ func ParseTreeLine(line []byte) (*backends.TreeEntry, error) {
 		return nil, errTreeLine
 	}
 	return &backends.TreeEntry{
-		Name: string(l.Name), Type: l.Type, Mode: fs.FileMode(l.Mode), Size: l.Size, ModTime: time.Unix(0, l.Time), Target: string(l.Target), Hash: l.Hash,
+		Name: string(l.Name), Type: l.Type, Mode: fs.FileMode(l.Mode), Size: l.Size, ModTime: time.Unix(0, l.Time),
+		Target: string(l.Target), Hash: l.Hash,
 	}, nil
 }

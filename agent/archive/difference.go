@@ -93,7 +93,9 @@ func (p *packer) without(remove bool) error {
 	d := p.opts.Difference
 	top := d.other.Name
 	if remove {
-		err := p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: top, Format: tar.FormatPAX, PAXRecords: map[string]string{RemoveRecord: "1"}})
+		err := p.tar.WriteHeader(&tar.Header{
+			Typeflag: tar.TypeReg, Name: top, Format: tar.FormatPAX, PAXRecords: map[string]string{RemoveRecord: "1"},
+		})
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,8 @@ func testWalk(t *testing.T, open Open) {
 	}
 	with(t, open, "TellsAllInOrder", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
-		sh(t, ctx, in, `mkdir -p d/a d/shut; echo x >d/a/f; echo y >d/a.b; echo z >d/a-; ln -s a d/link; mkfifo d/pipe; printf 1 >"d/$(printf '\377')"
+		sh(t, ctx, in, `mkdir -p d/a d/shut; echo x >d/a/f; echo y >d/a.b; echo z >d/a-; ln -s a d/link; mkfifo d/pipe;
+printf 1 >"d/$(printf '\377')"
 chmod 640 d/a.b; TZ=UTC touch -d '2020-02-03 04:05:06.123456789' d/a.b; echo n >d/shut/f; chmod 0 d/shut; ln -s d way`)
 		names := []string{"a", "a/f", "a-", "a.b", "link", "pipe", "shut", "\xff"}
 		for _, name := range []string{"d", "way", "/home/user/d"} {
@@ -63,13 +64,14 @@ chmod 640 d/a.b; TZ=UTC touch -d '2020-02-03 04:05:06.123456789' d/a.b; echo n >
 		_, err = walk(ctx, files, "d", nil)
 		require.NoError(t, err, "one that ended early is in nobody's way")
 	})
+	removal := map[string]string{archive.RemoveRecord: "1"}
 	with(t, open, "RemovalsInAStream", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()
 		sh(t, ctx, in, "mkdir -p t/d/e other; echo 1 >t/d/e/f; echo 2 >t/keep; echo 3 >other/f; ln -s ../other t/link; chmod 0 t/d/e")
 		var buf bytes.Buffer
 		w := tar.NewWriter(&buf)
 		for _, name := range []string{"d", "link", "never"} {
-			require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, PAXRecords: map[string]string{archive.RemoveRecord: "1"}}))
+			require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, PAXRecords: removal}))
 		}
 		require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "d", Mode: 0o600}))
 		require.NoError(t, w.Close())
@@ -80,7 +82,7 @@ chmod 640 d/a.b; TZ=UTC touch -d '2020-02-03 04:05:06.123456789' d/a.b; echo n >
 		for name, is := range map[string]error{"../other": backends.ErrOutside, ".": backends.ErrInvalidName} {
 			buf.Reset()
 			w = tar.NewWriter(&buf)
-			require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, PAXRecords: map[string]string{archive.RemoveRecord: "1"}}))
+			require.NoError(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, PAXRecords: removal}))
 			require.NoError(t, w.Close())
 			require.ErrorIs(t, files.Import(ctx, "t", &buf), is)
 		}
