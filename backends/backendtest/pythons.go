@@ -48,17 +48,10 @@ func Pythons(t testing.TB) []string {
 	return found
 }
 
-// onePython is set where a suite is run again, for what does not depend on the version.
-const onePython = "DS_SANDBOX_TEST_ONE_PYTHON"
-
 // EachPython runs a test with each interpreter that Pythons lists, named after its ipykernel.
 func EachPython(t *testing.T, test func(t *testing.T, python *agent.Python)) {
 	t.Helper()
-	pythons := Pythons(t)
-	if os.Getenv(onePython) != "" {
-		pythons = pythons[:1]
-	}
-	for _, path := range pythons {
+	for _, path := range Pythons(t) {
 		p, err := agent.Probe(context.Background(), path)
 		if err != nil {
 			t.Fatal(err)

@@ -16,8 +16,7 @@ import (
 const nobody = 65534
 
 // AsOrdinaryUser runs tests of this package again as a user without privileges, when it is root who runs them: what root may do,
-// such as to look into closed folders, hides mistakes. `make test-all` does so on every Python, else it is one. must is what of them has to be in the
-// output.
+// such as to look into closed folders, hides mistakes. must is what of them has to be in the output.
 func AsOrdinaryUser(t *testing.T, pattern, must string, args ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -34,9 +33,6 @@ func AsOrdinaryUser(t *testing.T, pattern, must string, args ...string) {
 	cmd.Dir = home
 	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home, "XDG_RUNTIME_DIR=", "XDG_CACHE_HOME=",
 		"PATH=/usr/local/bin:/usr/bin:/bin") // without folders of root's, for which the search for a program ends in EACCES
-	if !All() {
-		cmd.Env = append(cmd.Env, onePython+"=1")
-	}
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	if !strings.Contains(string(out), "--- PASS: "+must) {
