@@ -35,7 +35,7 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check race fuzz integration cover lint fmt bench setup test-setup build agent image clean
+.PHONY: help run test test-all packages check race fuzz integration cover lint fmt bench setup test-setup build agent image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ test: test-setup ## every test, on each Python there is
 	$(TEST_ENV) go test $(RACE) -timeout 20m $(PACKAGES) || failed=1; \
 	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests || failed=1; \
 	exit $$failed
+
+test-all: build ## what takes hours besides: see CONTRIBUTING.md; STAGES="debian soak" for some of it
+	@.ci/test-all $(STAGES)
+
+# Tests of PACKAGES alone, with ARGS of go test.
+packages: test-setup
+	@$(pythons); $(TEST_ENV) DS_SANDBOX_TEST_IMAGE='$(DS_SANDBOX_TEST_IMAGE)' go test $(RACE) $(ARGS) $(PACKAGES)
 
 check: lint test ## what CI runs
 

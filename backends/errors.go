@@ -22,6 +22,11 @@ var (
 	ErrNotEmpty    = errors.New("folder is not empty: remove what is in it first")
 	ErrNoSpace     = errors.New("no space left: remove files, or ask for more disk")
 
+	// What an upload finds of a folder that is in use.
+	ErrVanished = errors.New("it was removed or replaced meanwhile: upload again")
+	ErrChanged  = errors.New("it changed whenever it was read, so what was sent may be of two times: upload again when it is at rest")
+	ErrLoop     = errors.New("links lead in a circle")
+
 	ErrWatchLimit = errors.New("more than can be watched")
 )
 
@@ -114,7 +119,8 @@ func (e *ExitError) Unwrap() error {
 }
 
 // SkippedError says that a transfer of a tree is complete but for entries that were left out: what may not be read
-// (fs.ErrPermission), or links that lead out of it (ErrOutside).
+// (fs.ErrPermission), links that lead out of it (ErrOutside), nowhere (fs.ErrNotExist) or in a circle (ErrLoop), what is neither a
+// file nor a folder (ErrNotRegular), what vanished (ErrVanished) or never stood still (ErrChanged, of which something was sent).
 type SkippedError struct {
 	Skipped []Skipped // the first of them, MaxSkipped at most
 	Count   int       // of all

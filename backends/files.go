@@ -38,8 +38,13 @@ type FileSystem interface {
 	// Export writes a folder's contents, or one file, to w as a tar stream. Files that change meanwhile are cut or padded to the
 	// size they had; sockets, FIFOs and devices are left out. So is what may not be read: *SkippedError, with the stream complete.
 	Export(ctx context.Context, name string, w io.Writer) error
-	// Import makes what a tar stream holds in a folder, which is made when absent. What came before an error stays.
+	// Import makes what a tar stream holds in a folder, which is made when absent. What came before an error stays. An entry with
+	// the record archive.RemoveRecord takes what has its name away, with all that is in it.
 	Import(ctx context.Context, name string, r io.Reader) error
+	// Walk tells what is in a folder and below it, or of one file, however much that is: each folder before its contents, by the
+	// bytes of names, links not followed. What is removed meanwhile is not told; of a folder that may not be read, itself is.
+	// each is called by Walk's caller, one entry at a time; its error ends the Walk.
+	Walk(ctx context.Context, name string, opts *WalkOptions, each func(*TreeEntry) error) error
 	// Watch tells what changes in a folder from when it returns on; ctx bounds the call only. Links in the folder are
 	// told of and never followed. Errors: ErrWatchLimit, which says what to do, ErrUnsupported.
 	Watch(ctx context.Context, name string, opts *WatchOptions) (Watch, error)
@@ -57,6 +62,22 @@ type WriteOptions struct {
 	// Metadata is kept with the file: keys of letters, digits, dots, dashes and underscores, 4096 bytes in all. None;
 	// those of a file that is replaced are gone.
 	Metadata map[string]string
+}
+
+// WalkOptions of Walk. Nil and zero fields are the defaults.
+type WalkOptions struct {
+	Hash bool // read the files, and tell the SHA-256 of each
+}
+
+// TreeEntry is what Walk tells of an entry.
+type TreeEntry struct {
+	Name    string // relative to the folder, with slashes, in the bytes that the file system has
+	Type    FileType
+	Mode    fs.FileMode // permission bits
+	Size    int64       // of a file, bytes
+	ModTime time.Time
+	Target  string // of a link
+	Hash    []byte // see WalkOptions; nil of a file that may not be read
 }
 
 // FileInfo describes one entry of a workspace.

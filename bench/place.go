@@ -92,14 +92,16 @@ func comparisons(ctx context.Context, sbx *sandbox.Sandbox, dir string, share in
 			if err := removeTree(ctx, files); err != nil {
 				return err
 			}
-			return files.Upload(ctx, small, "small", nil)
+			_, err := files.Upload(ctx, small, "small", nil)
+			return err
 		}, untar, 3},
 		{"10,000 small files down", "tar", func() error {
 			to := filepath.Join(dir, "down")
 			if err := os.RemoveAll(to); err != nil {
 				return err
 			}
-			return files.Download(ctx, "small", to, nil)
+			_, err := files.Download(ctx, "small", to, nil)
+			return err
 		}, untar, 3},
 		{"start of a command", "os/exec", func() error {
 			cmd, err := sbx.Commands().StartProgram(ctx, []string{"true"}, nil)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,66 +16,70 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
-// Progress is how far a transfer is.
-type Progress = backends.Progress
-
-// TransferOptions of Upload and Download.
-type TransferOptions struct {
-	// OnProgress hears of every entry before it is copied, and of long files every 8 MiB. It must not block.
-	OnProgress func(Progress)
-	// Links is what becomes of links that lead out of the tree, in a Download; LinksSkip.
-	Links LinkPolicy
-}
-
-// LinkPolicy is what becomes of a symbolic link that leads out of the tree it is downloaded with.
-type LinkPolicy string
-
-// The policies. Links that name what is in the tree by a whole path come out as relative ones, whatever the policy.
-const (
-	LinksSkip LinkPolicy = "skip" // it is left out, and told of by a *SkippedError when all else is there
-	LinksKeep LinkPolicy = "keep" // it is made as it is; on this machine it may lead anywhere, or nowhere
-	LinksFail LinkPolicy = "fail" // it ends the download with ErrOutside
-)
-
-// SkippedError says that an upload, a download, an export or a copy of a tree is complete but for some entries.
-type SkippedError = backends.SkippedError
-
-// archive checks the options and makes those of package archive.
-func (o *TransferOptions) archive() (*archive.Options, error) {
-	if o == nil {
-		return &archive.Options{SkipOutward: true}, nil
-	}
-	out := &archive.Options{OnProgress: o.OnProgress}
-	switch o.Links {
-	case "", LinksSkip:
-		out.SkipOutward = true
-	case LinksKeep:
-		out.OutwardLinks = true
-	case LinksFail:
-	default:
-		return nil, fmt.Errorf("links %q: use %q, %q or %q", o.Links, LinksSkip, LinksKeep, LinksFail)
-	}
-	return out, nil
-}
-
 // Upload copies a folder's contents from this machine into a folder of the workspace, which is made when absent, as one
-// stream; of a file, the file into that folder. Links stay links. What came before an error stays. What may not be read is left
-// out, which a *SkippedError tells.
-func (f *Files) Upload(ctx context.Context, local, name string, opts *TransferOptions) error {
-	o, err := opts.archive()
-	if err != nil {
-		return f.wrap("upload to", name, err)
+// stream; of a file, the file into that folder. Links stay links, unless TransferOptions.Follow says otherwise; Changed sends only
+// what has changed. Nothing is left out in silence: what may not be read, what is neither a file nor a folder, what vanishes or never
+// stands still while it is read is named by a *SkippedError when all else is there. What came before another error stays.
+func (f *Files) Upload(ctx context.Context, local, name string, opts *TransferOptions) (*Transferred, error) {
+	o, err := opts.upload()
+	if err == nil {
+		err = f.upload(ctx, local, name, opts, o)
 	}
+	done, err := opts.end(o.Count, err)
+	return done, f.wrap("upload to", name, err)
+}
+
+func (f *Files) upload(ctx context.Context, local, name string, opts *TransferOptions, o *archive.Options) error {
 	root, base, err := openLocal(local)
 	if err != nil {
-		return f.wrap("upload to", name, err)
+		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = stream(
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if opts != nil && (opts.Changed != ChangedAny || opts.Delete) {
+		there := name
+		if base != "." {
+			if opts.Delete {
+				return fmt.Errorf("%s: Delete needs a folder: %w", local, ErrNotDir)
+			}
+			there = path.Join(name, base)
+		}
+		next, stop := iter.Pull2(f.walk(ctx, there, opts.Changed == ChangedHash))
+		defer stop()
+		o.Difference = &archive.Difference{
+			All: opts.Changed == ChangedAny, Hash: opts.Changed == ChangedHash, Delete: opts.Delete,
+			Next: func() (*backends.TreeEntry, error) {
+				entry, err, _ := next()
+				return entry, err
+			},
+		}
+	}
+	return stream(
 		func(w io.Writer) error { return archive.Pack(ctx, root, base, w, o) },
-		func(r io.Reader) error { return f.fs.Import(ctx, name, r) },
+		func(r io.Reader) error {
+			err := f.fs.Import(ctx, name, r)
+			if err != nil {
+				cancel(errStopped) // what looks for changes need not go on
+			}
+			return err
+		},
 	)
-	return f.wrap("upload to", name, err)
+}
+
+// walk is FileSystem.Walk to be pulled; of what is not there, nothing.
+func (f *Files) walk(ctx context.Context, name string, hash bool) iter.Seq2[*backends.TreeEntry, error] {
+	return func(yield func(*backends.TreeEntry, error) bool) {
+		err := f.fs.Walk(ctx, name, &backends.WalkOptions{Hash: hash}, func(e *backends.TreeEntry) error {
+			if !yield(e, nil) {
+				return errStopped
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) && !errors.Is(err, fs.ErrNotExist) {
+			yield(nil, fmt.Errorf("look for what has changed: %w", err))
+		}
+	}
 }
 
 // openLocal opens the folder that a path of this machine names, or that holds the file it names.
@@ -100,25 +106,29 @@ func openLocal(local string) (root *os.Root, base string, err error) {
 // stream. Nothing is written outside of it, whatever the code in the sandbox did. Links that lead out of the tree and what may
 // not be read are left out, which a *SkippedError tells when all else is there; see TransferOptions.Links. What came before an
 // error stays.
-func (f *Files) Download(ctx context.Context, name, local string, opts *TransferOptions) error {
-	o, err := opts.archive()
-	if err != nil {
-		return f.wrap("download", name, err)
+func (f *Files) Download(ctx context.Context, name, local string, opts *TransferOptions) (*Transferred, error) {
+	o, err := opts.download()
+	if err == nil {
+		err = f.download(ctx, name, local, o)
 	}
+	done, err := opts.end(o.Count, err)
+	return done, f.wrap("download", name, err)
+}
+
+func (f *Files) download(ctx context.Context, name, local string, o *archive.Options) error {
 	o.Inside = f.paths(name)
 	if err := os.MkdirAll(local, 0o755); err != nil {
-		return f.wrap("download", name, err)
+		return err
 	}
 	root, err := os.OpenRoot(local)
 	if err != nil {
-		return f.wrap("download", name, err)
+		return err
 	}
 	defer func() { _ = root.Close() }()
-	err = stream(
+	return stream(
 		func(w io.Writer) error { return f.fs.Export(ctx, name, w) },
 		func(r io.Reader) error { return archive.Unpack(ctx, root, r, o) },
 	)
-	return f.wrap("download", name, err)
 }
 
 // paths are the whole paths that code knows a folder of the workspace by: that of the workspace, and what that leads to when it

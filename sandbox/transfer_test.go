@@ -18,6 +18,9 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
+// transferErr is the error of an Upload or Download.
+func transferErr(_ *sandbox.Transferred, err error) error { return err }
+
 func TestTreesGoInAndOut(t *testing.T) {
 	ctx, sbx := lazySandbox(t)
 	files, from := sbx.Files(), t.TempDir()
@@ -26,21 +29,21 @@ func TestTreesGoInAndOut(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(from, "big"), make([]byte, 10<<20), 0o600))
 	require.NoError(t, os.Symlink("big", filepath.Join(from, "link")))
 	var last sandbox.Progress
-	require.NoError(t, files.Upload(ctx, from, "data", &sandbox.TransferOptions{OnProgress: func(p sandbox.Progress) { last = p }}))
+	require.NoError(t, transferErr(files.Upload(ctx, from, "data", &sandbox.TransferOptions{OnProgress: func(p sandbox.Progress) { last = p }})))
 	require.Equal(t, int64(10<<20)+19, last.Bytes)
 	result, err := sbx.Commands().Run(ctx, "data/a/b/run.sh", nil)
 	require.NoError(t, err)
 	require.Equal(t, "ran\n", result.Stdout)
-	require.NoError(t, files.Upload(ctx, filepath.Join(from, "link"), "one", nil), "one file, through a link of ours")
+	require.NoError(t, transferErr(files.Upload(ctx, filepath.Join(from, "link"), "one", nil)), "one file, through a link of ours")
 	info, err := files.Info(ctx, "one/big")
 	require.NoError(t, err)
 	require.Equal(t, int64(10<<20), info.Size)
-	require.ErrorIs(t, files.Upload(ctx, filepath.Join(from, "none"), "x", nil), fs.ErrNotExist)
-	require.ErrorIs(t, files.Upload(ctx, from, "../x", nil), sandbox.ErrOutside)
+	require.ErrorIs(t, transferErr(files.Upload(ctx, filepath.Join(from, "none"), "x", nil)), fs.ErrNotExist)
+	require.ErrorIs(t, transferErr(files.Upload(ctx, from, "../x", nil)), sandbox.ErrOutside)
 
 	to := filepath.Join(t.TempDir(), "new", "folder")
 	last = sandbox.Progress{}
-	require.NoError(t, files.Download(ctx, "data", to, &sandbox.TransferOptions{OnProgress: func(p sandbox.Progress) { last = p }}))
+	require.NoError(t, transferErr(files.Download(ctx, "data", to, &sandbox.TransferOptions{OnProgress: func(p sandbox.Progress) { last = p }})))
 	require.Equal(t, int64(10<<20)+19, last.Bytes)
 	info2, err := os.Stat(filepath.Join(to, "a", "b", "run.sh"))
 	require.NoError(t, err)
@@ -48,9 +51,9 @@ func TestTreesGoInAndOut(t *testing.T) {
 	target, err := os.Readlink(filepath.Join(to, "link"))
 	require.NoError(t, err)
 	require.Equal(t, "big", target)
-	require.NoError(t, files.Download(ctx, "data/a/b/run.sh", to, nil))
+	require.NoError(t, transferErr(files.Download(ctx, "data/a/b/run.sh", to, nil)))
 	require.FileExists(t, filepath.Join(to, "run.sh"))
-	require.ErrorIs(t, files.Download(ctx, "none", to, nil), fs.ErrNotExist)
+	require.ErrorIs(t, transferErr(files.Download(ctx, "none", to, nil)), fs.ErrNotExist)
 }
 
 func TestDownloadNeverLeavesItsFolder(t *testing.T) {
@@ -58,15 +61,15 @@ func TestDownloadNeverLeavesItsFolder(t *testing.T) {
 	top := t.TempDir()
 	_, err := sbx.Commands().Run(ctx, "mkdir d; ln -s ../../out d/a; echo x >d/b", nil)
 	require.NoError(t, err)
-	require.ErrorIs(t, sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil), sandbox.ErrOutside)
+	require.ErrorIs(t, transferErr(sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil)), sandbox.ErrOutside)
 	_, err = sbx.Commands().Run(ctx, "rm d/a; ln -s "+top+" d/a", nil)
 	require.NoError(t, err)
-	require.ErrorIs(t, sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil), sandbox.ErrOutside)
+	require.ErrorIs(t, transferErr(sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil)), sandbox.ErrOutside)
 	// A link of ours in the target that leads out is not followed either.
 	require.NoError(t, os.Symlink(top, filepath.Join(top, "in", "sub")))
 	_, err = sbx.Commands().Run(ctx, "rm d/a; mkdir d/sub; echo x >d/sub/escaped", nil)
 	require.NoError(t, err)
-	require.Error(t, sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil))
+	require.Error(t, transferErr(sbx.Files().Download(ctx, "d", filepath.Join(top, "in"), nil)))
 	require.NoFileExists(t, filepath.Join(top, "escaped"))
 }
 
@@ -91,7 +94,7 @@ ln -s "$PWD/v" d/beside; ln -s /usr/bin/env v/bin/env; echo x >v/z`, nil)
 		sandbox.LinksKeep: {"d/sub/abs": "../f", "d/sub/top": "..", "d/beside": "../v", "v/bin/env": "/usr/bin/env"},
 	} {
 		to := t.TempDir()
-		err := sbx.Files().Download(ctx, "", to, &sandbox.TransferOptions{Links: policy})
+		_, err := sbx.Files().Download(ctx, "", to, &sandbox.TransferOptions{Links: policy})
 		if policy == "" {
 			left := new(sandbox.SkippedError)
 			require.ErrorAs(t, err, &left)
@@ -104,10 +107,10 @@ ln -s "$PWD/v" d/beside; ln -s /usr/bin/env v/bin/env; echo x >v/z`, nil)
 		require.Equal(t, want, links(t, to))
 		require.FileExists(t, filepath.Join(to, "v", "z"), "what comes after it")
 	}
-	require.ErrorIs(t, sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: sandbox.LinksFail}), sandbox.ErrOutside)
-	require.ErrorContains(t, sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: "some"}), `"some"`)
+	require.ErrorIs(t, transferErr(sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: sandbox.LinksFail})), sandbox.ErrOutside)
+	require.ErrorContains(t, transferErr(sbx.Files().Download(ctx, "", t.TempDir(), &sandbox.TransferOptions{Links: "some"})), `"some"`)
 	to := t.TempDir()
-	require.ErrorIs(t, sbx.Files().Download(ctx, "/home/user/d", to, nil), sandbox.ErrOutside, "what lies beside the folder is outside")
+	require.ErrorIs(t, transferErr(sbx.Files().Download(ctx, "/home/user/d", to, nil)), sandbox.ErrOutside, "what lies beside the folder is outside")
 	require.Equal(t, map[string]string{"sub/abs": "../f", "sub/top": ".."}, links(t, to))
 }
 
@@ -121,12 +124,12 @@ func TestTransfersLeaveOutWhatMayNotBeRead(t *testing.T) {
 	require.NoError(t, err)
 	to := t.TempDir()
 	left := new(sandbox.SkippedError)
-	require.ErrorAs(t, sbx.Files().Download(ctx, "d", to, nil), &left)
+	require.ErrorAs(t, transferErr(sbx.Files().Download(ctx, "d", to, nil)), &left)
 	require.Equal(t, "closed", left.Skipped[0].Name)
 	require.FileExists(t, filepath.Join(to, "z"))
 	require.DirExists(t, filepath.Join(to, "closed"))
 	require.NoError(t, os.Chmod(filepath.Join(to, "closed"), 0))
-	require.ErrorIs(t, sbx.Files().Upload(ctx, to, "up", nil), fs.ErrPermission)
+	require.ErrorIs(t, transferErr(sbx.Files().Upload(ctx, to, "up", nil)), fs.ErrPermission)
 	text, err := sbx.Files().ReadString(ctx, "up/z")
 	require.NoError(t, err)
 	require.Equal(t, "z\n", text)
@@ -235,7 +238,7 @@ func TestLongNamesAreErrorsNotPanics(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "\uFFFDff", infos[0].Name)
 	to := t.TempDir()
-	require.NoError(t, files.Download(ctx, "", to, nil))
+	require.NoError(t, transferErr(files.Download(ctx, "", to, nil)))
 	data, err := os.ReadFile(filepath.Join(to, "\xff"))
 	require.NoError(t, err)
 	require.Equal(t, "x", string(data))

@@ -11,6 +11,8 @@ const (
 	ContentPath = "/content"
 	// TreePath: GET exports a folder as tar, PUT imports one.
 	TreePath = "/tree"
+	// EntriesPath: GET tells what is in a folder and below it, a TreeLine each; with "hash" the files' hashes too.
+	EntriesPath = "/entries"
 )
 
 // Headers and trailers.
@@ -33,6 +35,8 @@ const (
 	MaxChunk = 256 << 10
 	// MaxHeaders of one request or answer, bytes.
 	MaxHeaders = 64 << 10
+	// MaxLine of EntriesPath, bytes: a name and a link's target of 4096 each, in base64.
+	MaxLine = 16 << 10
 	// MaxFault is the size of an encoded Fault, bytes.
 	MaxFault = 24 << 10
 	// MaxFrames of one message of a kernel.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ds-sandbox/ds-sandbox/agent/archive"
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,7 +83,7 @@ func TestFilesThatChangeWhileTheyAreRead(t *testing.T) {
 		}
 	})()
 	root := openRoot(t, dir)
-	for range 200 {
+	for range backendtest.Rounds(200, 50) {
 		var buf bytes.Buffer
 		require.NoError(t, archive.Pack(t.Context(), root, ".", &buf, nil))
 		r := tar.NewReader(&buf)
@@ -143,7 +144,7 @@ func TestFoldersSwappedForLinksNeverLeadOut(t *testing.T) {
 	}
 	require.NoError(t, w.Close())
 	root := openRoot(t, dir)
-	for range 1000 {
+	for range backendtest.Rounds(1000, 250) {
 		var buf bytes.Buffer
 		if err := archive.Pack(t.Context(), root, ".", &buf, nil); err == nil {
 			require.NotContains(t, buf.String(), "canary")

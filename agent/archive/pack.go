@@ -10,25 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
-
-// Options of Pack and Unpack. Nil and zero fields are the defaults.
-type Options struct {
-	// OnProgress hears of every entry before it is copied, and of long files as they go. It must not block.
-	OnProgress func(backends.Progress)
-	// OutwardLinks lets Unpack make symbolic links that lead out of the folder. Without it these are ErrOutside.
-	OutwardLinks bool
-	// SkipOutward lets Unpack leave these out instead, and go on.
-	SkipOutward bool
-	// Inside are absolute paths that the folder had where it was packed. Unpack makes links to what is in it relative.
-	Inside []string
-	// Take is asked by Unpack for room on the disk, in bytes, before it is used. An error ends the Unpack.
-	Take func(n int64) error
-}
 
 // What one folder may hold, and how deep folders may lie.
 const (
@@ -46,10 +34,12 @@ type packer struct {
 	buf []byte
 	progress
 	skipped backends.SkippedError
+	trail   trail
+	steps   int // entries, counted where links are followed
 }
 
 // Pack writes what is in the folder name, or the file name alone, to w as a tar stream, in the order of names. Links are kept as
-// they are; sockets, FIFOs and devices are left out. Modes, times to the second and user metadata go along, owners don't.
+// they are; sockets, FIFOs and devices are left out. Modes, times to the nanosecond and user metadata go along, owners don't.
 // What below the folder may not be read is left out too, but for the folders themselves, and told of when the stream is
 // complete: *backends.SkippedError.
 func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Options) error {
@@ -66,7 +56,10 @@ func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Op
 			return err
 		}
 		defer func() { _ = dir.Close() }()
-		err = p.folder(dir, "", 0)
+		if err := p.trail.begin(p.opts.Follow, filepath.Join(root.Name(), name), dir, info); err != nil {
+			return err
+		}
+		err = p.folder(dir, p.trail.top, "", 0)
 		if err != nil {
 			return err
 		}
@@ -74,6 +67,11 @@ func Pack(ctx context.Context, root *os.Root, name string, w io.Writer, opts *Op
 		return err
 	} else if p.skipped.Count > 0 {
 		return p.skipped.Skipped[0].Err // it is all there is
+	}
+	if p.opts.Difference != nil && info.IsDir() {
+		if err := p.upTo(""); err != nil {
+			return err
+		}
 	}
 	p.tell()
 	if err := errors.Join(p.tar.Close(), out.Flush()); err != nil {
@@ -94,7 +92,7 @@ func (p *packer) single(root *os.Root, name string) error {
 		return err
 	}
 	defer func() { _ = open.Close() }()
-	return p.entry(dir, open, path.Base(name), path.Base(name), 0)
+	return p.entry(dir, open, "", path.Base(name), path.Base(name), 0)
 }
 
 // EndOf is the error that ends a stream which came to err: what was left out does not make it end early.
@@ -111,27 +109,35 @@ func (p *packer) skip(name string, err error) error {
 		return err
 	}
 	p.skipped.Add(name, err)
-	return nil
+	return p.spare(name)
 }
 
-// folder packs what an open folder holds.
-func (p *packer) folder(dir *os.Root, prefix string, depth int) error {
+// left notes an entry that is left out for another reason, which is told of on wish.
+func (p *packer) left(name string, err error) error {
+	if p.opts.Strict {
+		p.skipped.Add(name, err)
+	}
+	return p.spare(name)
+}
+
+// folder packs what an open folder holds, which has the path real where links are followed.
+func (p *packer) folder(dir *os.Root, real, prefix string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: folders lie deeper than %d", prefix, maxDepth)
 	}
 	open, names, err := list(dir, ".", maxEntries)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed since
+	if errors.Is(err, fs.ErrNotExist) && depth > 0 {
+		return p.left(strings.TrimSuffix(prefix, "/"), backends.ErrVanished)
 	}
 	if err != nil && depth > 0 {
-		return p.skip(prefix, err)
+		return p.skip(strings.TrimSuffix(prefix, "/"), err)
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = open.Close() }()
 	for _, name := range names {
-		if err := p.entry(dir, open, name, prefix+name, depth); err != nil {
+		if err := p.entry(dir, open, real, name, prefix+name, depth); err != nil {
 			return err
 		}
 	}
@@ -168,41 +174,66 @@ func list(root *os.Root, name string, most int) (*os.File, []string, error) {
 }
 
 // entry packs what name is in an open folder, which is given in two ways.
-func (p *packer) entry(dir *os.Root, open *os.File, name, full string, depth int) error {
+func (p *packer) entry(dir *os.Root, open *os.File, real, name, full string, depth int) error {
 	if p.ctx.Err() != nil {
 		return context.Cause(p.ctx)
 	}
 	info, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // removed since
+		return p.left(full, backends.ErrVanished)
 	}
 	if err != nil {
 		return p.skip(full, err)
 	}
 	switch {
 	case info.IsDir():
-		return p.subfolder(dir, name, full, info, depth)
+		return p.subfolder(dir, real, name, full, info, depth)
+	case info.Mode()&fs.ModeSymlink != 0 && p.opts.Follow != "":
+		return p.follow(real, name, full, depth)
 	case info.Mode()&fs.ModeSymlink != 0:
-		target, err := dir.Readlink(name)
-		if err != nil {
-			return nil //nolint:nilerr // it is a link no more
-		}
-		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target, Mode: 0o777, ModTime: info.ModTime()})
+		return p.link(dir, name, full, info)
 	case info.Mode().IsRegular():
 		return p.file(open, name, full)
 	}
-	return nil
+	return p.left(full, fmt.Errorf("%w but a %s", backends.ErrNotRegular, kind(info.Mode())))
 }
 
-func (p *packer) subfolder(dir *os.Root, name, full string, info fs.FileInfo, depth int) error {
+// kind names what is neither a file, a folder nor a link.
+func kind(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
+}
+
+func (p *packer) link(dir *os.Root, name, full string, info fs.FileInfo) error {
+	target, err := dir.Readlink(name)
+	if err != nil {
+		return p.left(full, backends.ErrVanished)
+	}
+	e := describe(full, info)
+	e.Target = target
+	if send, err := p.differs(e, nil); err != nil || !send {
+		p.count.Unchanged++
+		return err
+	}
+	p.count.Sent++
+	return p.tar.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeSymlink, Name: full, Linkname: target, Mode: 0o777, ModTime: info.ModTime(), Format: tar.FormatPAX,
+	})
+}
+
+func (p *packer) subfolder(dir *os.Root, real, name, full string, info fs.FileInfo, depth int) error {
 	sub, err := dir.OpenRoot(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			p.skipped.Add(full, err)
-			return p.folderHeader(full, info)
+			return p.closed(full, info, err)
 		}
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return nil // replaced since
+			return p.left(full, backends.ErrVanished)
 		}
 		return err
 	}
@@ -210,27 +241,49 @@ func (p *packer) subfolder(dir *os.Root, name, full string, info fs.FileInfo, de
 	// The name may have become a link to a folder elsewhere below, which is not to be followed.
 	now, err := sub.Stat(".")
 	if errors.Is(err, fs.ErrPermission) { // it may be listed and not be gone into
-		p.skipped.Add(full, err)
-		return p.folderHeader(full, info)
+		return p.closed(full, info, err)
 	}
 	if err != nil || !os.SameFile(info, now) {
-		return nil //nolint:nilerr // replaced since
+		return p.left(full, backends.ErrVanished)
 	}
+	if !p.trail.push(info) {
+		return p.left(full, backends.ErrLoop)
+	}
+	defer p.trail.pop()
 	if err := p.folderHeader(full, info); err != nil {
 		return err
 	}
-	return p.folder(sub, full+"/", depth+1)
+	return p.folder(sub, filepath.Join(real, name), full+"/", depth+1)
+}
+
+// closed packs a folder that may not be gone into, and so is empty.
+func (p *packer) closed(full string, info fs.FileInfo, err error) error {
+	if err := p.folderHeader(full, info); err != nil {
+		return err
+	}
+	return p.skip(full, err)
 }
 
 func (p *packer) folderHeader(full string, info fs.FileInfo) error {
 	p.begin(full)
-	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime()})
+	if send, err := p.differs(describe(full, info), nil); err != nil || !send {
+		return err
+	}
+	return p.tar.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeDir, Name: full + "/", Mode: int64(info.Mode().Perm()), ModTime: info.ModTime(), Format: tar.FormatPAX,
+	})
 }
+
+// A file that changes while it is read is read again, so often and up to that size.
+const (
+	maxReads  = 3
+	maxReread = 64 << 20
+)
 
 func (p *packer) file(dir *os.File, name, full string) error {
 	f, err := openIn(dir, name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
-		return nil // replaced since
+		return p.left(full, backends.ErrVanished)
 	}
 	if err != nil {
 		return p.skip(full, err)
@@ -241,16 +294,44 @@ func (p *packer) file(dir *os.File, name, full string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return nil
+		return p.left(full, backends.ErrVanished)
 	}
 	p.begin(full)
+	if send, err := p.differs(describe(full, info), f); err != nil || !send {
+		p.count.Unchanged++
+		return err
+	}
+	p.count.Sent++
+	for reads := 1; ; reads++ {
+		if err := p.whole(f, full, info); err != nil || !p.opts.Strict {
+			return err
+		}
+		now, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if now.Size() == info.Size() && now.ModTime().Equal(info.ModTime()) {
+			return nil
+		}
+		if info = now; reads == maxReads || now.Size() > maxReread {
+			return p.left(full, backends.ErrChanged)
+		}
+		// The same name once more in the stream replaces what came before.
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+}
+
+// whole packs an open file of which info is known.
+func (p *packer) whole(f *os.File, full string, info fs.FileInfo) error {
 	metadata, err := Metadata(f)
 	if err != nil {
 		return err
 	}
 	header := &tar.Header{
 		Typeflag: tar.TypeReg, Name: full, Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: info.ModTime(),
-		PAXRecords: records(metadata),
+		Format: tar.FormatPAX, PAXRecords: records(metadata),
 	}
 	if err := p.tar.WriteHeader(header); err != nil {
 		return err

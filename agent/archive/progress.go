@@ -4,9 +4,10 @@ import "github.com/ds-sandbox/ds-sandbox/backends"
 
 // progress tells how far a transfer is.
 type progress struct {
-	opts Options
-	now  backends.Progress
-	told int64 // bytes
+	opts  Options
+	now   backends.Progress
+	told  int64 // bytes
+	count *Count
 }
 
 // tellEvery is how often a long file is told of, bytes.
@@ -16,6 +17,9 @@ func newProgress(opts *Options) progress {
 	var p progress
 	if opts != nil {
 		p.opts = *opts
+	}
+	if p.count = p.opts.Count; p.count == nil {
+		p.count = new(Count)
 	}
 	return p
 }
@@ -29,6 +33,7 @@ func (p *progress) begin(name string) {
 
 func (p *progress) add(n int64) {
 	p.now.Bytes += n
+	p.count.Bytes += n
 	if p.now.Bytes-p.told >= tellEvery {
 		p.tell()
 	}

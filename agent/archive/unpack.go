@@ -85,6 +85,9 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if header.PAXRecords[RemoveRecord] != "" && u.opts.Remove != nil {
+		return u.remove(name)
+	}
 	u.begin(name)
 	if err := u.take(slack); err != nil {
 		return err
@@ -105,6 +108,7 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 	base := path.Base(name)
 	switch header.Typeflag {
 	case tar.TypeReg:
+		u.count.Sent++
 		return u.file(dir, base, header, contents)
 	case tar.TypeSymlink:
 		target := u.relative(name, header.Linkname)
@@ -116,17 +120,28 @@ func (u *unpacker) entry(header *tar.Header, contents io.Reader) error {
 			}
 			return err
 		}
+		u.count.Sent++
 		return u.replace(dir, base, func(at string) error { return dir.Symlink(target, at) })
 	case tar.TypeLink:
 		target, err := place(header.Linkname)
 		if err != nil {
 			return err
 		}
+		u.count.Sent++
 		return u.hardLink(target, name)
 	case tar.TypeXGlobalHeader:
 		return nil
 	}
 	return backends.ErrNotRegular
+}
+
+// remove removes what an entry stands for.
+func (u *unpacker) remove(name string) error {
+	if name == "." {
+		return backends.ErrInvalidName
+	}
+	u.leave() // it may be what is open
+	return u.opts.Remove(u.root, name)
 }
 
 // sparse reports whether an entry's contents are larger than what the stream holds of them.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,3 +129,18 @@ func (b *wholeBody) Read(p []byte) (int, error) {
 func (d *Daemon) exportTree(t *transfer) error { return t.files.Export(t.ctx, t.name, t) }
 
 func (d *Daemon) importTree(t *transfer) error { return t.files.Import(t.ctx, t.name, t.body()) }
+
+func (d *Daemon) listTree(t *transfer) error {
+	out := bufio.NewWriterSize(t, copySize)
+	var line []byte
+	err := t.files.Walk(t.ctx, t.name, &backends.WalkOptions{Hash: t.query.Get("hash") != ""}, func(e *backends.TreeEntry) (err error) {
+		if line, err = agentpb.AppendTreeLine(line[:0], e); err == nil {
+			_, err = out.Write(line)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return out.Flush()
+}

@@ -132,6 +132,7 @@ func (d *Daemon) handler() http.Handler {
 	mux.HandleFunc("GET "+agentpb.ContentPath, d.plain(d.readContent))
 	mux.HandleFunc("PUT "+agentpb.ContentPath, d.plain(d.writeContent))
 	mux.HandleFunc("GET "+agentpb.TreePath, d.plain(d.exportTree))
+	mux.HandleFunc("GET "+agentpb.EntriesPath, d.plain(d.listTree))
 	mux.HandleFunc("PUT "+agentpb.TreePath, d.plain(d.importTree))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.silence.heard()

@@ -32,6 +32,7 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("files", func(t *testing.T) { testFiles(t, open) })
 	t.Run("files in full", func(t *testing.T) { testFilesInFull(t, open) })
 	t.Run("hostile files", func(t *testing.T) { testHostileFiles(t, open) })
+	t.Run("walk", func(t *testing.T) { testWalk(t, open) })
 	t.Run("links", func(t *testing.T) {
 		if slices.Contains(lacks, LacksUserFolders) {
 			testNoUserFolders(t, open)

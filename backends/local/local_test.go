@@ -173,7 +173,7 @@ func TestLinksSwappedMeanwhileNeverLeadOut(t *testing.T) {
 			}
 		}
 	})
-	for range 3000 {
+	for range backendtest.Rounds(3000, 500) {
 		if r, err := files.Open(ctx, "d/f", nil); err == nil {
 			data := make([]byte, 16)
 			n, _ := r.Read(data)

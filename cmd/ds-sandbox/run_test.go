@@ -23,6 +23,11 @@ func TestRunPrintsAndExits(t *testing.T) {
 	data := file("data.csv", "a,b\n1,2\n")
 	file("tree/deep/x.txt", "deep")
 	t.Setenv("OF_OURS", "passed on")
+	linked := filepath.Join(dir, "linked")
+	require.NoError(t, os.Mkdir(linked, 0o755))
+	file("linked/in", "x")
+	require.NoError(t, os.Symlink("in", filepath.Join(linked, "inside")))
+	require.NoError(t, os.Symlink(data, filepath.Join(linked, "out")))
 	type test struct {
 		args  []string
 		stdin string
@@ -71,6 +76,13 @@ func TestRunPrintsAndExits(t *testing.T) {
 			out: "a,b\n1,2\n\na,b\n1,2\n\ndeep\n",
 		},
 		"files stay inside": {args: []string{"-c", "1", "--file", data + "=../x"}, code: exitUsage, err: "leads out of the workspace"},
+		"a folder with links out": {
+			args: []string{"-c", "1", "--file", linked}, code: exitUsage, err: "--follow copies what links lead to",
+		},
+		"links out followed": {args: []string{"-c", "open('linked/out').read()", "--file", linked, "--follow"}, out: "'a,b\\n1,2\\n'\n"},
+		"links out left": {
+			args: []string{"-c", "import os; sorted(os.listdir('linked'))", "--file", linked, "--skip-unreadable"}, out: "['in', 'inside']\n", err: "1 left out",
+		},
 		"one's own folder": {
 			args: []string{"-c", "open('by code', 'w').close(); open('data.csv').read(1)", "--workspace", dir}, out: "'a'\n",
 		},

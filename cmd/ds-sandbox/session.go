@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -20,6 +18,8 @@ import (
 type sessionOptions struct {
 	env       []string
 	files     []string
+	follow    bool // links out of the folders
+	skip      bool // what can't be copied
 	cwd       string
 	kernel    string
 	lazy      bool // no kernel is needed
@@ -45,6 +45,8 @@ func (o *sessionOptions) placeFlags(flags *pflag.FlagSet, c *common) {
 	c.containerFlags(flags)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
+	flags.BoolVar(&o.follow, "follow", false, "--file also follows links that lead out of the folder (those inside it always are)")
+	flags.BoolVar(&o.skip, "skip-unreadable", false, "name what --file can't copy, and go on without it")
 	flags.StringVar(&o.cwd, "cwd", "", "working directory, a folder of the workspace; made when absent")
 	flags.StringVar(&o.workspace, "workspace", "", "work in this folder of yours rather than in a new one; it stays")
 	flags.StringArrayVar(&o.roots, "allow-root", nil, "a folder into which links in the workspace may lead; repeatable")
@@ -152,7 +154,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 		return nil, err
 	}
 	for _, u := range o.uploads {
-		if err := u.copy(ctx, ses.sandbox.Files()); err != nil {
+		if err := o.copy(ctx, s, ses.sandbox.Files(), u); err != nil {
 			return nil, err
 		}
 	}
@@ -169,41 +171,3 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 
 // close kills the sandbox and ends the engine.
 func (ses *session) close() error { return ses.closeAll() }
-
-// copy stores a file, or a folder with all regular files in it, in the workspace.
-func (u upload) copy(ctx context.Context, files *sandbox.Files) error {
-	info, err := os.Stat(u.from)
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return copyFile(ctx, files, u.from, u.to)
-	}
-	root := filepath.Clean(u.from)
-	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() { // a link to a file counts as one
-			return err
-		}
-		relative, err := filepath.Rel(root, name)
-		if err != nil {
-			return err
-		}
-		return copyFile(ctx, files, name, path.Join(u.to, filepath.ToSlash(relative)))
-	})
-}
-
-func copyFile(ctx context.Context, files *sandbox.Files, from, to string) error {
-	f, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, fmt.Errorf("--file: %s is not a regular file", from))
-	}
-	_, err = files.WriteFrom(ctx, to, f, nil)
-	return err
-}

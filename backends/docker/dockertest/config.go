@@ -18,7 +18,7 @@ import (
 )
 
 // Config is what tests open a backend with. Where there is no engine, or no image, the test is skipped, or fails when DS_SANDBOX_REQUIRE
-// names docker.
+// names docker. DS_SANDBOX_TEST_IMAGE names an image other than ours for them.
 func Config(t testing.TB) docker.Config {
 	t.Helper()
 	found, err := look()
@@ -34,6 +34,7 @@ func Config(t testing.TB) docker.Config {
 // look is asked once in a program.
 var look = sync.OnceValues(func() (docker.Config, error) {
 	config := docker.Config{Agent: os.Getenv(agentbinary.Variable)}
+	config.Defaults.Image = os.Getenv("DS_SANDBOX_TEST_IMAGE") // ours when it is not set
 	if config.Agent == "" {
 		dir, err := buildAgent()
 		if err != nil {
