@@ -33,6 +33,8 @@ type Spec struct {
 	// same holds of them as of WorkspacePath.
 	AllowedRoots []string
 	Container    Container // what only containers have
+	// Spare says that nobody has asked for the instance yet. Until it is claimed, see Claimer, it is of no use to other programs.
+	Spare bool
 }
 
 // Instance is the place a sandbox owns: a folder, a container, a pod.
