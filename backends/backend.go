@@ -96,6 +96,13 @@ type Meter interface {
 	Stop(ctx context.Context) (Usage, error)
 }
 
+// RunMeterer is a KernelProcess that measures runs without a round trip of its own.
+type RunMeterer interface {
+	// MeterNext measures the next request to execute code that is sent to the kernel, from before it arrives there until the kernel
+	// is idle again.
+	MeterNext() Meter
+}
+
 // Usage is what a span of work used.
 type Usage struct {
 	CPU          time.Duration // user and system time of the process and its descendants

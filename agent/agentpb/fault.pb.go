@@ -411,6 +411,7 @@ type ExitStatus struct {
 	Signal        string                 `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
 	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"` // Unix, nanoseconds
 	Limit         *Limit                 `protobuf:"bytes,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	LimitsHit     []*Limit               `protobuf:"bytes,5,rep,name=limits_hit,json=limitsHit,proto3" json:"limits_hit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -469,6 +470,13 @@ func (x *ExitStatus) GetTime() int64 {
 func (x *ExitStatus) GetLimit() *Limit {
 	if x != nil {
 		return x.Limit
+	}
+	return nil
+}
+
+func (x *ExitStatus) GetLimitsHit() []*Limit {
+	if x != nil {
+		return x.LimitsHit
 	}
 	return nil
 }
@@ -591,13 +599,15 @@ const file_fault_proto_rawDesc = "" +
 	"\x05cause\x18\x05 \x01(\v2\x19.dssandbox.agent.v1.FaultR\x05cause\"]\n" +
 	"\vExitFailure\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1e.dssandbox.agent.v1.ExitStatusR\x06status\x12\x16\n" +
-	"\x06output\x18\x02 \x01(\tR\x06output\"}\n" +
+	"\x06output\x18\x02 \x01(\tR\x06output\"\xb7\x01\n" +
 	"\n" +
 	"ExitStatus\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\x12\x12\n" +
 	"\x04time\x18\x03 \x01(\x03R\x04time\x12/\n" +
-	"\x05limit\x18\x04 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\"_\n" +
+	"\x05limit\x18\x04 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\x128\n" +
+	"\n" +
+	"limits_hit\x18\x05 \x03(\v2\x19.dssandbox.agent.v1.LimitR\tlimitsHit\"_\n" +
 	"\x05Limit\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x18\n" +
 	"\aallowed\x18\x02 \x01(\x03R\aallowed\x12\x12\n" +
@@ -636,11 +646,12 @@ var file_fault_proto_depIdxs = []int32{
 	1, // 5: dssandbox.agent.v1.StartFailure.cause:type_name -> dssandbox.agent.v1.Fault
 	5, // 6: dssandbox.agent.v1.ExitFailure.status:type_name -> dssandbox.agent.v1.ExitStatus
 	6, // 7: dssandbox.agent.v1.ExitStatus.limit:type_name -> dssandbox.agent.v1.Limit
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	6, // 8: dssandbox.agent.v1.ExitStatus.limits_hit:type_name -> dssandbox.agent.v1.Limit
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fault_proto_init() }

@@ -19,6 +19,7 @@ func NewExitStatus(s backends.ExitStatus) *ExitStatus {
 	if s.Limit != nil {
 		x.Limit = NewLimit(s.Limit)
 	}
+	x.LimitsHit = newHits(s.LimitsHit)
 	return x
 }
 
@@ -34,7 +35,27 @@ func (x *ExitStatus) Value() backends.ExitStatus {
 	if x.Limit != nil {
 		s.Limit = x.Limit.Value()
 	}
+	s.LimitsHit = hits(x.LimitsHit)
 	return s
+}
+
+// maxHits bounds the limits that one thing can have met: there are fewer of them.
+const maxHits = 16
+
+func newHits(list []*backends.LimitError) []*Limit {
+	var out []*Limit
+	for _, l := range list[:min(len(list), maxHits)] {
+		out = append(out, NewLimit(l))
+	}
+	return out
+}
+
+func hits(list []*Limit) []*backends.LimitError {
+	var out []*backends.LimitError
+	for _, l := range list[:min(len(list), maxHits)] {
+		out = append(out, l.Value())
+	}
+	return out
 }
 
 // NewLimit is a limit that was reached.
@@ -106,7 +127,7 @@ func (x *KernelSpec) Value() (messaging.KernelSpec, error) {
 
 // NewUsage is what a span of work used.
 func NewUsage(u backends.Usage) *Usage {
-	x := &Usage{Cpu: int64(u.CPU), PeakMemory: u.PeakMemory, FilesPartial: u.FilesPartial}
+	x := &Usage{Cpu: int64(u.CPU), PeakMemory: u.PeakMemory, FilesPartial: u.FilesPartial, LimitsHit: newHits(u.LimitsHit)}
 	size := 0
 	for _, f := range u.Files {
 		if size += len(f.Path) + 32; size > MaxMessage/2 {
@@ -120,7 +141,7 @@ func NewUsage(u backends.Usage) *Usage {
 
 // Value is the usage.
 func (x *Usage) Value() backends.Usage {
-	u := backends.Usage{CPU: time.Duration(x.Cpu), PeakMemory: x.PeakMemory, FilesPartial: x.FilesPartial}
+	u := backends.Usage{CPU: time.Duration(x.Cpu), PeakMemory: x.PeakMemory, FilesPartial: x.FilesPartial, LimitsHit: hits(x.LimitsHit)}
 	for _, f := range x.Files {
 		u.Files = append(u.Files, backends.FileChange{Path: f.Path, Op: backends.ChangeKind(bounded(f.Op)), Size: f.Size})
 	}
