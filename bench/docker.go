@@ -69,7 +69,7 @@ func dockerRows() []row {
 			mine := m[ours]
 			t.line("50 live containers, 0 spares: that answered", fmt.Sprintf("%d of %d", mine.Messages, mine.Lines), "-", "-", "-", "all")
 			t.line("  until all lived, s", fmt.Sprintf("%.1f", mine.Wall), "-", "-", "-", "")
-			t.line("  memory of one, with its fork server, MB", fmt.Sprintf("%.0f", float64(mine.Bytes)/1e6), "-", "-", "-", "")
+			t.line("  memory of one, MB", fmt.Sprintf("%.0f", float64(mine.Bytes)/1e6), "-", "-", "-", "")
 		}},
 		{name: dockerRow + "kill", title: "kill of a container", count: 10, report: func(t *table, m measures) {
 			spread(t, "kill of a container that computes", "all <= 1000", "%.0f", m)

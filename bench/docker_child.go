@@ -146,7 +146,7 @@ func filesOfContainer(ctx context.Context, e *sandbox.Engine, n int) (*measure, 
 }
 
 // liveContainers keeps containers, a few made at a time, until all live; then each answers. Bytes is what one of them holds in memory, the
-// median, once their fork servers have imported what they do.
+// median, once all is quiet.
 func liveContainers(ctx context.Context, e *sandbox.Engine, n int) (*measure, error) {
 	all, errs := make([]*sandbox.Sandbox, n), make([]error, n)
 	few := make(chan struct{}, 4)
