@@ -46,7 +46,9 @@ func TestStrangersContainersAreLeftAlone(t *testing.T) {
 		return container.Summary{ID: "x", Created: old, State: state, Labels: map[string]string{labelOwner: owner, labelLock: place}}
 	}
 	dead := uuid.NewString()
-	require.True(t, b.orphan(of(dead, own.place, "running")))
+	require.True(t, b.orphan(of(dead, own.place, "exited")))
+	require.False(t, b.orphan(of(dead, own.place, "running")), "somebody may take it over")
+	require.False(t, b.spareOfDead(t.Context(), of(dead, own.place, "running")), "it was never a spare")
 	require.False(t, b.orphan(of(own.id, own.place, "exited")), "our own")
 	require.False(t, b.orphan(of("", "", "exited")), "of nobody: somebody's own container of a snapshot")
 	require.False(t, b.orphan(of(dead, "elsewhere", "running")), "its lock is elsewhere")
