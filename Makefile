@@ -107,8 +107,8 @@ fmt: test-setup $(GOLANGCI) ## format Go and Python
 	'$(GOLANGCI)' fmt
 	@$(pythons) >/dev/null; "$$python" -m ruff check --fix . ; "$$python" -m ruff format .
 
-bench: test-setup ## measure, beside jupyter_client and nbclient, and draw the README's chart
-	@$(pythons) >/dev/null; DS_SANDBOX_PYTHON="$$python" go run -buildvcs=false ./bench -results bench/results.json && \
+bench: test-setup ## measure, beside jupyter_client, nbclient and docker run, and draw the README's chart
+	@$(pythons) >/dev/null; DS_SANDBOX_PYTHON="$$python" DS_SANDBOX_AGENT='$(AGENTS)' go run -buildvcs=false ./bench -results bench/results.json && \
 	"$$python" bench/chart.py bench/results.json bench/results.svg
 
 clean: ## remove what was built, and the tests' environment

@@ -33,6 +33,8 @@ type Spec struct {
 	// same holds of them as of WorkspacePath.
 	AllowedRoots []string
 	Container    Container // what only containers have
+	// Spare says that nobody has asked for the instance yet. Until it is claimed, see Claimer, it is of no use to other programs.
+	Spare bool
 }
 
 // Instance is the place a sandbox owns: a folder, a container, a pod.
@@ -92,6 +94,13 @@ type KernelProcess interface {
 type Meter interface {
 	// Stop ends the span. It is called once.
 	Stop(ctx context.Context) (Usage, error)
+}
+
+// RunMeterer is a KernelProcess that measures runs without a round trip of its own.
+type RunMeterer interface {
+	// MeterNext measures the next request to execute code that is sent to the kernel, from before it arrives there until the kernel
+	// is idle again.
+	MeterNext() Meter
 }
 
 // Usage is what a span of work used.

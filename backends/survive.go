@@ -29,5 +29,12 @@ type Survivor interface {
 	Release(ctx context.Context) error
 }
 
+// Claimer is a Survivor that may be made as a spare. Until Claim it is no orphan when its program dies, and is removed by the next one.
+type Claimer interface {
+	Survivor
+	// Claim makes a spare somebody's.
+	Claim(ctx context.Context) error
+}
+
 // ErrInUse says that the program of an instance lives.
 var ErrInUse = errors.New("instance is in use by the program that made it")

@@ -32,6 +32,8 @@ func child(ctx context.Context, name string, count int) error {
 		m, err = private(ctx, count)
 	case isStartRow(name):
 		m, err = starts(ctx, name, count)
+	case isDockerRow(name):
+		m, err = inContainers(ctx, name, count)
 	case isBranchRow(name):
 		m, err = branches(ctx, name, count)
 	case name == "first":
@@ -59,7 +61,7 @@ var coldConfig = sandbox.Config{NoForkServer: true, MaxSpares: sandbox.NoSpares}
 func spread(times []time.Duration) *measure {
 	slices.Sort(times)
 	at := func(p float64) float64 { return times[min(len(times)-1, int(float64(len(times))*p))].Seconds() }
-	return &measure{P50: at(0.5), P99: at(0.99)}
+	return &measure{P50: at(0.5), P99: at(0.99), Best: at(0), Worst: at(1)}
 }
 
 // first measures from creating a sandbox to its first result.

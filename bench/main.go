@@ -25,7 +25,7 @@ func main() {
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
 	only := flag.String("rows", "", "only rows whose whole names match this regular expression: first, small, small-617, lines, big, prints, "+
 		"gigabyte, socket, notebook, mixed, start-spare, start-fork, start-pandas, start-chart, crowd, live, private, fork-imports, fork-1gb, "+
-		"fork-twenty, checkpoint-1gb, rollback-1gb or place")
+		"fork-twenty, checkpoint-1gb, rollback-1gb, place, docker-parked, docker-first, docker-small, docker-files, docker-live or docker-kill")
 	file := flag.String("results", "", "write the table to this file too, as JSON")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
@@ -79,6 +79,8 @@ type measures map[string]*measure
 type measure struct {
 	P50      float64 `json:"p50"` // s
 	P99      float64 `json:"p99"` // s
+	Best     float64 `json:"best"`
+	Worst    float64 `json:"worst"`
 	Messages int     `json:"messages"`
 	Lines    int     `json:"lines"`
 	Bytes    int64   `json:"bytes"`
@@ -86,6 +88,9 @@ type measure struct {
 	CPU      float64 `json:"cpu"`      // s, of the client's process
 	BaseRSS  int64   `json:"base_rss"` // bytes, before the row
 	PeakRSS  int64   `json:"peak_rss"` // bytes
+	// Floor is the median of a second figure of the row, FloorBest its best, s.
+	Floor     float64 `json:"floor"`
+	FloorBest float64 `json:"floor_best"`
 }
 
 // The clients, in the order of the columns.
@@ -150,6 +155,9 @@ func run(ctx context.Context, quick bool, only, file string) error {
 		if err := place(ctx, t, share); err != nil {
 			return err
 		}
+	}
+	if err := containers(ctx, t, wanted.MatchString, python.Executable, share); err != nil {
+		return err
 	}
 	if file == "" {
 		return nil

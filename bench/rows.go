@@ -98,6 +98,9 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 	if isStartRow(r.name) {
 		delete(clients, nbClient) // has no way to leave out the end of its kernel
 	}
+	if isDockerRow(r.name) {
+		clients = dockerClients(self, python, r.name, number)
+	}
 	switch r.name {
 	case old:
 		delete(clients, nbClient) // which may be missing there

@@ -60,13 +60,13 @@ func leave() error {
 	return err
 }
 
-// left starts a program that leaves a sandbox with a run under way, and kills it.
-func left(t *testing.T) (sandboxID, contextID string) {
+// left starts a program that leaves a sandbox, as what says, and kills it once it has told the sandbox's id and something else.
+func left(t *testing.T, what string) (sandboxID, more string) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), leavingVariable+"=1", "DS_SANDBOX_AGENT="+dockertest.Config(t).Agent)
+	cmd.Env = append(os.Environ(), leavingVariable+"="+what, "DS_SANDBOX_AGENT="+dockertest.Config(t).Agent)
 	cmd.Stderr = os.Stderr
 	_, err = cmd.StdinPipe()
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func left(t *testing.T) (sandboxID, contextID string) {
 }
 
 func TestAProgramThatComesBackGetsItsSandboxAndTheRunUnderWay(t *testing.T) {
-	id, second := left(t)
+	id, second := left(t, "run")
 	engine := openDocker(t, nil)
 	ctx := testContext(t)
 	orphans, err := engine.Orphans(ctx)

@@ -81,8 +81,9 @@ type Config struct {
 	// DS_SANDBOX_PRELOAD; "numpy,pandas,matplotlib.pyplot".
 	Preload string
 	// MinSpares and MaxSpares bound how many sandboxes are kept ready for Create to give away; between them it is as many as were
-	// asked for lately. They grow one at a time while nothing else starts. Only sandboxes with the default isolation,
-	// limits, container and workspace come from there. DS_SANDBOX_MIN_SPARES, DS_SANDBOX_MAX_SPARES; 0 and 4. NoSpares is none.
+	// asked for lately. They grow one at a time while nothing else starts. Only sandboxes with the default isolation, limits
+	// and workspace come from there; on docker also those with limits and a Container that were asked for in the last minute, of
+	// eight kinds at most, and MinSpares is of the default one. DS_SANDBOX_MIN_SPARES, DS_SANDBOX_MAX_SPARES; 0 and 4. NoSpares is none.
 	MinSpares, MaxSpares int
 
 	// Trace sees every message sent ("->") and received ("<-") on kernels' sockets, in the order of the wire. It must

@@ -124,8 +124,9 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 	if e.isClosed() {
 		return nil, fmt.Errorf("sandbox: create: %w", ErrClosed)
 	}
-	begun := time.Now()
-	defer e.spares.begin()()
+	begun, made := time.Now(), false
+	end := e.spares.begin(&o)
+	defer func() { end(made) }()
 	s, err := e.claimOrMake(ctx, &o)
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create: %w", err)
@@ -137,6 +138,7 @@ func (e *Engine) Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 		s.noteStart(Start{Kind: s.start.Kind, Time: time.Since(begun)})
 		e.starts.add(OnCreate, s.start)
 	}
+	made = true
 	return s, nil
 }
 
@@ -145,9 +147,8 @@ func (e *Engine) claimOrMake(ctx context.Context, o *Options) (*Sandbox, error) 
 	if err := checkEnv(o.Env); err != nil {
 		return nil, err
 	}
-	if e.spares.fits(o) {
-		if s := e.spares.take(ctx, o.Env); s != nil {
-			s.claim(o)
+	if k, fits := e.spares.kindOf(o); fits {
+		if s := e.spares.take(ctx, k, o); s != nil {
 			s.start.Kind = backends.StartSpare
 			return s, nil
 		}

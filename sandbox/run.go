@@ -194,7 +194,9 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries)}
 	run.fold.execution.UndoRefused = refused
 	run.ladder = newLadder(c, opts.Timeout)
-	if run.meter, err = k.Process().Meter(ctx); err != nil {
+	if meterer, ok := k.Process().(backends.RunMeterer); ok {
+		run.meter = meterer.MeterNext()
+	} else if run.meter, err = k.Process().Meter(ctx); err != nil {
 		c.sandbox.engine.config.Logger.Debug("meter run", "error", err) // a dead kernel is noticed below
 	}
 	// Not StopOnError: it is about requests queued behind this one, which are ours and not on the wire. ipykernel would

@@ -114,6 +114,11 @@ func Create(ctx context.Context, opts *Options) (*Sandbox, error) {
 }
 
 func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) {
+	return newSandboxFor(ctx, e, opts, false)
+}
+
+// newSandboxFor makes a sandbox, for somebody or as a spare.
+func newSandboxFor(ctx context.Context, e *Engine, opts Options, spare bool) (*Sandbox, error) {
 	if err := checkEnv(opts.Env); err != nil {
 		return nil, err
 	}
@@ -130,7 +135,7 @@ func newSandbox(ctx context.Context, e *Engine, opts Options) (*Sandbox, error) 
 	limits, container := withDefaultLimits(opts.Limits, e.config.DefaultLimits), e.containerFor(opts.Container)
 	instance, err := e.backend.Create(ctx, backends.Spec{
 		ID: opts.ID, Env: opts.Env, Isolation: cmp.Or(opts.Isolation, e.config.Isolation), Limits: limits,
-		WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots, Container: container,
+		WorkspacePath: opts.WorkspacePath, AllowedRoots: opts.AllowedRoots, Container: container, Spare: spare,
 	})
 	if err != nil {
 		return nil, err

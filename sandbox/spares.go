@@ -1,17 +1,9 @@
 package sandbox
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"sync"
 	"time"
-
-	"github.com/ds-sandbox/ds-sandbox/backends"
-	"github.com/ds-sandbox/ds-sandbox/kernel"
-	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
 // maxSpares bounds Config.MaxSpares.
@@ -27,20 +19,22 @@ type spares struct {
 	wake   chan struct{} // of capacity one: something has changed
 	stop   context.CancelFunc
 	done   chan struct{}
-	ending sync.WaitGroup // of dead ones
+	ending sync.WaitGroup // of dead ones, and of those who watch for their death
 
 	mu       sync.Mutex
-	ready    []*Sandbox
-	asked    []time.Time // of late, oldest first
-	starting int         // Creates under way, which come first
-	running  int         // runs under way
-	ran      time.Time   // when a run began or ended last
+	shelves  []*shelf  // the usual one first, the one asked for last at the end
+	asked    time.Time // when somebody asked for a sandbox last
+	starting int       // Creates under way, which come first
+	running  int       // runs under way
+	ran      time.Time // when a run began or ended last
 	closed   bool
 }
 
 func (e *Engine) newSpares() *spares {
 	ctx, stop := context.WithCancel(context.Background())
-	p := &spares{engine: e, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{})}
+	p := &spares{
+		engine: e, wake: make(chan struct{}, 1), stop: stop, done: make(chan struct{}), shelves: []*shelf{{least: e.config.MinSpares}},
+	}
 	if e.config.MinSpares > 0 {
 		p.nudge()
 	}
@@ -51,7 +45,11 @@ func (e *Engine) newSpares() *spares {
 func (p *spares) depth() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.ready)
+	n := 0
+	for _, s := range p.shelves {
+		n += len(s.ready)
+	}
+	return n
 }
 
 func (p *spares) nudge() {
@@ -61,79 +59,79 @@ func (p *spares) nudge() {
 	}
 }
 
-// wanted is how many there should be; mu is held.
-func (p *spares) wanted() int {
-	config := &p.engine.config
-	for len(p.asked) > 0 && time.Since(p.asked[0]) > demandWindow {
-		p.asked = p.asked[1:]
-	}
-	return max(min(max(len(p.asked), config.MinSpares), config.MaxSpares), 0)
-}
-
-// begin notes that somebody creates a sandbox; the returned function, that it is there.
-func (p *spares) begin() (end func()) {
+// begin notes that somebody creates a sandbox; the returned function, that it is there or could not be made.
+func (p *spares) begin(o *Options) (end func(made bool)) {
 	p.mu.Lock()
 	p.starting++
-	if p.asked = append(p.asked, time.Now()); len(p.asked) > maxSpares {
-		p.asked = p.asked[1:]
-	}
+	p.asked = time.Now()
 	p.mu.Unlock()
-	return func() {
+	return func(made bool) {
+		k, fits := p.kindOf(o)
 		p.mu.Lock()
 		p.starting--
+		if made && fits { // what can't be made need not be there in advance
+			p.want(k)
+		}
 		p.mu.Unlock()
 		p.nudge()
 	}
 }
 
-// pulse is how long a spare may take to show that it lives.
-const pulse = time.Second
-
-// take is a spare whose interpreter lives and has the variables; nil when there is none.
-func (p *spares) take(ctx context.Context, env map[string]string) *Sandbox {
+// take is a spare of a kind that is what the options ask for; nil when there is none.
+func (p *spares) take(ctx context.Context, k kind, o *Options) *Sandbox {
 	for {
 		p.mu.Lock()
-		if len(p.ready) == 0 {
+		found := p.shelfOf(k)
+		if found == nil || len(found.ready) == 0 {
 			p.mu.Unlock()
 			return nil
 		}
-		s := p.ready[0]
-		p.ready = p.ready[1:]
+		s := found.pop()
 		p.mu.Unlock()
-		if s.knownDefault("python").greet(ctx, env) {
+		err := s.claim(ctx, o)
+		if err == nil {
 			return s
 		}
+		p.engine.config.Logger.Debug("spare is of no use", "sandbox", s.id, "reason", err)
 		p.ending.Go(func() { p.drop(s) })
-	}
-}
-
-// greet gives the interpreter variables, if it is ready, and reports whether it answers and will go on doing so.
-func (c *Context) greet(ctx context.Context, env map[string]string) bool {
-	k := c.current()
-	if k.Conn().State() != kernel.Idle {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, pulse)
-	defer cancel()
-	var err error
-	if len(env) > 0 {
-		if _, ok := c.sandbox.instance.(backends.EnvSetter); !ok {
-			return false // its commands would lack them
+		if ctx.Err() != nil {
+			return nil
 		}
-		err = c.setEnv(ctx, env)
-	} else {
-		_, err = k.Conn().Call(ctx, messaging.Control, new(messaging.KernelInfoRequest))
 	}
-	if dependent, ok := k.Process().(backends.Dependent); ok && dependent.Doomed() {
-		return false
-	}
-	return err == nil
 }
 
 func (p *spares) drop(s *Sandbox) {
 	if err := s.Kill(context.Background()); err != nil {
 		p.engine.config.Logger.Warn("kill spare", "sandbox", s.id, "error", err)
 	}
+}
+
+// put makes a sandbox a spare, unless all end. One that dies makes room for another.
+func (p *spares) put(shelf *shelf, s *Sandbox) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	one := &spare{Sandbox: s, left: make(chan struct{})}
+	shelf.ready = append(shelf.ready, one)
+	dead := s.knownDefault("python").current().Conn().Done()
+	p.ending.Go(func() {
+		select {
+		case <-one.left:
+			return
+		case <-dead:
+		}
+		p.mu.Lock()
+		there := shelf.remove(one)
+		p.mu.Unlock()
+		if there { // else somebody takes it, and finds out
+			p.engine.config.Logger.Debug("spare has died", "sandbox", s.id)
+			p.drop(s)
+			p.nudge()
+		}
+	})
+	return true
 }
 
 // grow makes spares while nobody else starts anything, one at a time, and ends those that are no longer wanted.
@@ -193,8 +191,8 @@ func (p *spares) unrest(runsCount bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var left time.Duration
-	if n := len(p.asked); n > 0 {
-		left = calm - time.Since(p.asked[n-1])
+	if !p.asked.IsZero() {
+		left = calm - time.Since(p.asked)
 	}
 	switch {
 	case !runsCount:
@@ -210,18 +208,14 @@ func (p *spares) unrest(runsCount bool) time.Duration {
 func (p *spares) balance(ctx context.Context) bool {
 	p.settle(ctx)
 	p.mu.Lock()
-	wanted := p.wanted()
-	var extra *Sandbox
-	if len(p.ready) > wanted {
-		extra, p.ready = p.ready[0], p.ready[1:]
-	}
-	missing := len(p.ready) < wanted && p.starting == 0
+	short, extra := p.next()
+	busy := p.starting > 0
 	p.mu.Unlock()
 	switch {
 	case extra != nil:
 		p.drop(extra)
 		return true
-	case !missing:
+	case short == nil || busy:
 		return false
 	}
 	// A fork costs a tenth of a cold start; who has a fork server waits for it.
@@ -230,28 +224,41 @@ func (p *spares) balance(ctx context.Context) bool {
 	} else if err != nil {
 		p.engine.config.Logger.Debug("spares start afresh", "reason", err)
 	}
-	s, err := newSandbox(ctx, p.engine, Options{ID: newID(), TimeToLive: NoTimeout, CullAfter: NoTimeout})
-	if err != nil {
-		if ctx.Err() == nil {
-			p.engine.config.Logger.Warn("make spare", "error", err)
+	s, err := p.make(ctx, short)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		p.engine.config.Logger.Warn("make spare", "error", err)
+		p.mu.Lock()
+		short.asked = nil // until somebody asks for one again
+		p.mu.Unlock()
+		return short.key != ""
+	}
+	if err != nil || !p.put(short, s) {
+		if s != nil {
+			p.drop(s)
 		}
 		return false
+	}
+	return true
+}
+
+// make makes a sandbox that can be a spare.
+func (p *spares) make(ctx context.Context, of *shelf) (*Sandbox, error) {
+	p.mu.Lock()
+	o := of.like
+	p.mu.Unlock()
+	o.ID, o.TimeToLive, o.CullAfter = newID(), NoTimeout, NoTimeout
+	s, err := newSandboxFor(ctx, p.engine, o, true)
+	if err != nil {
+		return nil, err
 	}
 	// The first run of a fork takes twice the time: it gets pages of its own.
 	if err := s.knownDefault("python").quietly(ctx, "pass"); err != nil {
 		p.drop(s)
-		return false
+		return nil, err
 	}
-	p.mu.Lock()
-	closed := p.closed
-	if !closed {
-		p.ready = append(p.ready, s)
-	}
-	p.mu.Unlock()
-	if closed {
-		p.drop(s)
-	}
-	return !closed
+	return s, nil
 }
 
 // close ends all spares and waits for it.
@@ -259,78 +266,16 @@ func (p *spares) close() {
 	p.stop()
 	p.mu.Lock()
 	p.closed = true
-	ready := p.ready
-	p.ready = nil
+	var left []*Sandbox
+	for _, s := range p.shelves {
+		for len(s.ready) > 0 {
+			left = append(left, s.pop())
+		}
+	}
 	p.mu.Unlock()
 	<-p.done
-	for _, s := range ready {
+	for _, s := range left {
 		p.ending.Go(func() { p.drop(s) })
 	}
 	p.ending.Wait()
-}
-
-// fits reports whether a spare can be what the options ask for.
-func (p *spares) fits(o *Options) bool {
-	c := &p.engine.config
-	return o.ID == "" && !o.Lazy && normalLanguage(o.Language) == "python" && o.WorkspacePath == "" && len(o.AllowedRoots) == 0 &&
-		p.engine.usualContainer(o.Container) &&
-		(o.Isolation == "" || o.Isolation == p.engine.choice.Isolation) && withDefaultLimits(o.Limits, c.DefaultLimits) == c.DefaultLimits &&
-		o.TimeToLive >= 0 && o.CullAfter >= 0 && !special(o.Env)
-}
-
-// readByLibraries are variables that a ready interpreter has read, besides those of backends.ReadAtStart.
-var readByLibraries = map[string]bool{
-	"MPLBACKEND": true, "MPLCONFIGDIR": true, "MATPLOTLIBRC": true, "TZ": true, "HOME": true, "IPYTHONDIR": true,
-}
-
-func special(env map[string]string) bool {
-	for name := range env {
-		if backends.ReadAtStart(name) || readByLibraries[name] {
-			return true
-		}
-	}
-	return false
-}
-
-// claim makes a spare, whose interpreter has the variables, what the options ask for.
-func (s *Sandbox) claim(o *Options) {
-	c := s.knownDefault("python")
-	if setter, ok := s.instance.(backends.EnvSetter); ok && len(o.Env) > 0 {
-		setter.SetEnv(o.Env)
-	}
-	s.mu.Lock()
-	s.metadata, s.started, s.cull = maps.Clone(o.Metadata), time.Now(), cmp.Or(o.CullAfter, s.engine.config.CullAfter)
-	s.mu.Unlock()
-	c.mu.Lock()
-	c.idler.after = s.cull
-	c.mu.Unlock()
-	c.idle()
-	s.SetTimeToLive(cmp.Or(o.TimeToLive, s.engine.config.DefaultTimeToLive))
-}
-
-// setEnv sets variables of an interpreter.
-func (c *Context) setEnv(ctx context.Context, env map[string]string) error {
-	text, err := json.Marshal(env)
-	if err != nil {
-		return err
-	}
-	quoted, err := json.Marshal(string(text)) // a JSON string of JSON is a Python string
-	if err != nil {
-		return err
-	}
-	return c.quietly(ctx, fmt.Sprintf("__import__('os').environ.update(__import__('json').loads(%s))", quoted))
-}
-
-// quietly runs code of ours in an interpreter that nobody uses yet.
-func (c *Context) quietly(ctx context.Context, code string) error {
-	e, err := c.current().Conn().Execute(ctx, &messaging.ExecuteRequest{Code: code, Silent: true}, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = e.Close() }()
-	reply, err := e.Wait(ctx)
-	if err == nil && reply.Status != messaging.StatusOK {
-		err = fmt.Errorf("run in spare: %s: %s", reply.EName, reply.EValue)
-	}
-	return err
 }

@@ -410,6 +410,7 @@ type RelayRequest struct {
 	//	*RelayRequest_Chunk
 	//	*RelayRequest_Ack
 	Event         isRelayRequest_Event `protobuf_oneof:"event"`
+	Meter         *MeterRun            `protobuf:"bytes,4,opt,name=meter,proto3" json:"meter,omitempty"` // beside the first chunk of the request of a run, which is to be measured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +479,13 @@ func (x *RelayRequest) GetAck() uint64 {
 	return 0
 }
 
+func (x *RelayRequest) GetMeter() *MeterRun {
+	if x != nil {
+		return x.Meter
+	}
+	return nil
+}
+
 type isRelayRequest_Event interface {
 	isRelayRequest_Event()
 }
@@ -500,6 +508,59 @@ func (*RelayRequest_Chunk) isRelayRequest_Event() {}
 
 func (*RelayRequest_Ack) isRelayRequest_Event() {}
 
+// MeterRun has a run measured from before its request is passed on until its idle status, or StopMeter.
+type MeterRun struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // chosen by the host; one kernel has one such meter
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`        // id of the request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeterRun) Reset() {
+	*x = MeterRun{}
+	mi := &file_kernel_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeterRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeterRun) ProtoMessage() {}
+
+func (x *MeterRun) ProtoReflect() protoreflect.Message {
+	mi := &file_kernel_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeterRun.ProtoReflect.Descriptor instead.
+func (*MeterRun) Descriptor() ([]byte, []int) {
+	return file_kernel_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MeterRun) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *MeterRun) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
 type OpenRelay struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Kernel string                 `protobuf:"bytes,1,opt,name=kernel,proto3" json:"kernel,omitempty"`
@@ -513,7 +574,7 @@ type OpenRelay struct {
 
 func (x *OpenRelay) Reset() {
 	*x = OpenRelay{}
-	mi := &file_kernel_proto_msgTypes[6]
+	mi := &file_kernel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +586,7 @@ func (x *OpenRelay) String() string {
 func (*OpenRelay) ProtoMessage() {}
 
 func (x *OpenRelay) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[6]
+	mi := &file_kernel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +599,7 @@ func (x *OpenRelay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRelay.ProtoReflect.Descriptor instead.
 func (*OpenRelay) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{6}
+	return file_kernel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OpenRelay) GetKernel() string {
@@ -569,14 +630,15 @@ type RelayResponse struct {
 	Chunks        []*Chunk               `protobuf:"bytes,2,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	Dropped       *Dropped               `protobuf:"bytes,3,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	End           *RelayEnd              `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
-	Ack           uint64                 `protobuf:"varint,5,opt,name=ack,proto3" json:"ack,omitempty"` // everything of this client up to this number was passed on
+	Ack           uint64                 `protobuf:"varint,5,opt,name=ack,proto3" json:"ack,omitempty"`    // everything of this client up to this number was passed on
+	Usage         *RunUsage              `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"` // of a run whose idle status is among the chunks, or came before
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RelayResponse) Reset() {
 	*x = RelayResponse{}
-	mi := &file_kernel_proto_msgTypes[7]
+	mi := &file_kernel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +650,7 @@ func (x *RelayResponse) String() string {
 func (*RelayResponse) ProtoMessage() {}
 
 func (x *RelayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[7]
+	mi := &file_kernel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +663,7 @@ func (x *RelayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayResponse.ProtoReflect.Descriptor instead.
 func (*RelayResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{7}
+	return file_kernel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RelayResponse) GetOpened() *Opened {
@@ -639,6 +701,66 @@ func (x *RelayResponse) GetAck() uint64 {
 	return 0
 }
 
+func (x *RelayResponse) GetUsage() *RunUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// RunUsage is what a run used. It is told once, and StopMeter asks for it.
+type RunUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // of the meter
+	Usage         *Usage                 `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunUsage) Reset() {
+	*x = RunUsage{}
+	mi := &file_kernel_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunUsage) ProtoMessage() {}
+
+func (x *RunUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_kernel_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunUsage.ProtoReflect.Descriptor instead.
+func (*RunUsage) Descriptor() ([]byte, []int) {
+	return file_kernel_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RunUsage) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *RunUsage) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 type Opened struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Received      uint64                 `protobuf:"varint,1,opt,name=received,proto3" json:"received,omitempty"` // the last number of this client that was passed on
@@ -649,7 +771,7 @@ type Opened struct {
 
 func (x *Opened) Reset() {
 	*x = Opened{}
-	mi := &file_kernel_proto_msgTypes[8]
+	mi := &file_kernel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +783,7 @@ func (x *Opened) String() string {
 func (*Opened) ProtoMessage() {}
 
 func (x *Opened) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[8]
+	mi := &file_kernel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +796,7 @@ func (x *Opened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Opened.ProtoReflect.Descriptor instead.
 func (*Opened) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{8}
+	return file_kernel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Opened) GetReceived() uint64 {
@@ -703,7 +825,7 @@ type Dropped struct {
 
 func (x *Dropped) Reset() {
 	*x = Dropped{}
-	mi := &file_kernel_proto_msgTypes[9]
+	mi := &file_kernel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +837,7 @@ func (x *Dropped) String() string {
 func (*Dropped) ProtoMessage() {}
 
 func (x *Dropped) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[9]
+	mi := &file_kernel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +850,7 @@ func (x *Dropped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dropped.ProtoReflect.Descriptor instead.
 func (*Dropped) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{9}
+	return file_kernel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Dropped) GetNumber() uint64 {
@@ -762,7 +884,7 @@ type RelayEnd struct {
 
 func (x *RelayEnd) Reset() {
 	*x = RelayEnd{}
-	mi := &file_kernel_proto_msgTypes[10]
+	mi := &file_kernel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +896,7 @@ func (x *RelayEnd) String() string {
 func (*RelayEnd) ProtoMessage() {}
 
 func (x *RelayEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[10]
+	mi := &file_kernel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +909,7 @@ func (x *RelayEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelayEnd.ProtoReflect.Descriptor instead.
 func (*RelayEnd) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{10}
+	return file_kernel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RelayEnd) GetStatus() *ExitStatus {
@@ -814,7 +936,7 @@ type SignalKernelRequest struct {
 
 func (x *SignalKernelRequest) Reset() {
 	*x = SignalKernelRequest{}
-	mi := &file_kernel_proto_msgTypes[11]
+	mi := &file_kernel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +948,7 @@ func (x *SignalKernelRequest) String() string {
 func (*SignalKernelRequest) ProtoMessage() {}
 
 func (x *SignalKernelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[11]
+	mi := &file_kernel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +961,7 @@ func (x *SignalKernelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalKernelRequest.ProtoReflect.Descriptor instead.
 func (*SignalKernelRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{11}
+	return file_kernel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SignalKernelRequest) GetKernel() string {
@@ -864,7 +986,7 @@ type SignalKernelResponse struct {
 
 func (x *SignalKernelResponse) Reset() {
 	*x = SignalKernelResponse{}
-	mi := &file_kernel_proto_msgTypes[12]
+	mi := &file_kernel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +998,7 @@ func (x *SignalKernelResponse) String() string {
 func (*SignalKernelResponse) ProtoMessage() {}
 
 func (x *SignalKernelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[12]
+	mi := &file_kernel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1011,7 @@ func (x *SignalKernelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignalKernelResponse.ProtoReflect.Descriptor instead.
 func (*SignalKernelResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{12}
+	return file_kernel_proto_rawDescGZIP(), []int{14}
 }
 
 type WaitKernelRequest struct {
@@ -901,7 +1023,7 @@ type WaitKernelRequest struct {
 
 func (x *WaitKernelRequest) Reset() {
 	*x = WaitKernelRequest{}
-	mi := &file_kernel_proto_msgTypes[13]
+	mi := &file_kernel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1035,7 @@ func (x *WaitKernelRequest) String() string {
 func (*WaitKernelRequest) ProtoMessage() {}
 
 func (x *WaitKernelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[13]
+	mi := &file_kernel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1048,7 @@ func (x *WaitKernelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitKernelRequest.ProtoReflect.Descriptor instead.
 func (*WaitKernelRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{13}
+	return file_kernel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WaitKernelRequest) GetKernel() string {
@@ -945,7 +1067,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_kernel_proto_msgTypes[14]
+	mi := &file_kernel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1079,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[14]
+	mi := &file_kernel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1092,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{14}
+	return file_kernel_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiagnoseRequest) GetKernel() string {
@@ -989,7 +1111,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_kernel_proto_msgTypes[15]
+	mi := &file_kernel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1123,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[15]
+	mi := &file_kernel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1136,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{15}
+	return file_kernel_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DiagnoseResponse) GetText() string {
@@ -1033,7 +1155,7 @@ type StartMeterRequest struct {
 
 func (x *StartMeterRequest) Reset() {
 	*x = StartMeterRequest{}
-	mi := &file_kernel_proto_msgTypes[16]
+	mi := &file_kernel_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1045,7 +1167,7 @@ func (x *StartMeterRequest) String() string {
 func (*StartMeterRequest) ProtoMessage() {}
 
 func (x *StartMeterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[16]
+	mi := &file_kernel_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1058,7 +1180,7 @@ func (x *StartMeterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMeterRequest.ProtoReflect.Descriptor instead.
 func (*StartMeterRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{16}
+	return file_kernel_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartMeterRequest) GetKernel() string {
@@ -1077,7 +1199,7 @@ type StartMeterResponse struct {
 
 func (x *StartMeterResponse) Reset() {
 	*x = StartMeterResponse{}
-	mi := &file_kernel_proto_msgTypes[17]
+	mi := &file_kernel_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1211,7 @@ func (x *StartMeterResponse) String() string {
 func (*StartMeterResponse) ProtoMessage() {}
 
 func (x *StartMeterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[17]
+	mi := &file_kernel_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1224,7 @@ func (x *StartMeterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartMeterResponse.ProtoReflect.Descriptor instead.
 func (*StartMeterResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{17}
+	return file_kernel_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StartMeterResponse) GetMeter() uint64 {
@@ -1115,13 +1237,14 @@ func (x *StartMeterResponse) GetMeter() uint64 {
 type StopMeterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Meter         uint64                 `protobuf:"varint,1,opt,name=meter,proto3" json:"meter,omitempty"`
+	Kernel        string                 `protobuf:"bytes,2,opt,name=kernel,proto3" json:"kernel,omitempty"` // of a MeterRun
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StopMeterRequest) Reset() {
 	*x = StopMeterRequest{}
-	mi := &file_kernel_proto_msgTypes[18]
+	mi := &file_kernel_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1256,7 @@ func (x *StopMeterRequest) String() string {
 func (*StopMeterRequest) ProtoMessage() {}
 
 func (x *StopMeterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[18]
+	mi := &file_kernel_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1269,7 @@ func (x *StopMeterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopMeterRequest.ProtoReflect.Descriptor instead.
 func (*StopMeterRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{18}
+	return file_kernel_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopMeterRequest) GetMeter() uint64 {
@@ -1154,6 +1277,13 @@ func (x *StopMeterRequest) GetMeter() uint64 {
 		return x.Meter
 	}
 	return 0
+}
+
+func (x *StopMeterRequest) GetKernel() string {
+	if x != nil {
+		return x.Kernel
+	}
+	return ""
 }
 
 type Usage struct {
@@ -1169,7 +1299,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_kernel_proto_msgTypes[19]
+	mi := &file_kernel_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1311,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[19]
+	mi := &file_kernel_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1324,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{19}
+	return file_kernel_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Usage) GetCpu() int64 {
@@ -1243,7 +1373,7 @@ type FileChange struct {
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_kernel_proto_msgTypes[20]
+	mi := &file_kernel_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1385,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[20]
+	mi := &file_kernel_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1398,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{20}
+	return file_kernel_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FileChange) GetPath() string {
@@ -1306,7 +1436,7 @@ type ParkRequest struct {
 
 func (x *ParkRequest) Reset() {
 	*x = ParkRequest{}
-	mi := &file_kernel_proto_msgTypes[21]
+	mi := &file_kernel_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1448,7 @@ func (x *ParkRequest) String() string {
 func (*ParkRequest) ProtoMessage() {}
 
 func (x *ParkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[21]
+	mi := &file_kernel_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1461,7 @@ func (x *ParkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkRequest.ProtoReflect.Descriptor instead.
 func (*ParkRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{21}
+	return file_kernel_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ParkRequest) GetEvent() isParkRequest_Event {
@@ -1403,7 +1533,7 @@ type ParkResponse struct {
 
 func (x *ParkResponse) Reset() {
 	*x = ParkResponse{}
-	mi := &file_kernel_proto_msgTypes[22]
+	mi := &file_kernel_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1545,7 @@ func (x *ParkResponse) String() string {
 func (*ParkResponse) ProtoMessage() {}
 
 func (x *ParkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[22]
+	mi := &file_kernel_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1558,7 @@ func (x *ParkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ParkResponse.ProtoReflect.Descriptor instead.
 func (*ParkResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{22}
+	return file_kernel_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ParkResponse) GetEvent() isParkResponse_Event {
@@ -1484,7 +1614,7 @@ type WakeRequest struct {
 
 func (x *WakeRequest) Reset() {
 	*x = WakeRequest{}
-	mi := &file_kernel_proto_msgTypes[23]
+	mi := &file_kernel_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1626,7 @@ func (x *WakeRequest) String() string {
 func (*WakeRequest) ProtoMessage() {}
 
 func (x *WakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[23]
+	mi := &file_kernel_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1639,7 @@ func (x *WakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WakeRequest.ProtoReflect.Descriptor instead.
 func (*WakeRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{23}
+	return file_kernel_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WakeRequest) GetParked() uint64 {
@@ -1549,7 +1679,7 @@ type CloseParkedRequest struct {
 
 func (x *CloseParkedRequest) Reset() {
 	*x = CloseParkedRequest{}
-	mi := &file_kernel_proto_msgTypes[24]
+	mi := &file_kernel_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1691,7 @@ func (x *CloseParkedRequest) String() string {
 func (*CloseParkedRequest) ProtoMessage() {}
 
 func (x *CloseParkedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[24]
+	mi := &file_kernel_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1704,7 @@ func (x *CloseParkedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseParkedRequest.ProtoReflect.Descriptor instead.
 func (*CloseParkedRequest) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{24}
+	return file_kernel_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CloseParkedRequest) GetParked() uint64 {
@@ -1592,7 +1722,7 @@ type CloseParkedResponse struct {
 
 func (x *CloseParkedResponse) Reset() {
 	*x = CloseParkedResponse{}
-	mi := &file_kernel_proto_msgTypes[25]
+	mi := &file_kernel_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +1734,7 @@ func (x *CloseParkedResponse) String() string {
 func (*CloseParkedResponse) ProtoMessage() {}
 
 func (x *CloseParkedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kernel_proto_msgTypes[25]
+	mi := &file_kernel_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +1747,7 @@ func (x *CloseParkedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseParkedResponse.ProtoReflect.Descriptor instead.
 func (*CloseParkedResponse) Descriptor() ([]byte, []int) {
-	return file_kernel_proto_rawDescGZIP(), []int{25}
+	return file_kernel_proto_rawDescGZIP(), []int{27}
 }
 
 var File_kernel_proto protoreflect.FileDescriptor
@@ -1653,22 +1783,30 @@ const file_kernel_proto_rawDesc = "" +
 	"\achannel\x18\x02 \x01(\x0e2\x1b.dssandbox.agent.v1.ChannelR\achannel\x12\x14\n" +
 	"\x05sizes\x18\x03 \x03(\rR\x05sizes\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x12\n" +
-	"\x04more\x18\x05 \x01(\bR\x04more\"\x93\x01\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"\xc7\x01\n" +
 	"\fRelayRequest\x123\n" +
 	"\x04open\x18\x01 \x01(\v2\x1d.dssandbox.agent.v1.OpenRelayH\x00R\x04open\x121\n" +
 	"\x05chunk\x18\x02 \x01(\v2\x19.dssandbox.agent.v1.ChunkH\x00R\x05chunk\x12\x12\n" +
-	"\x03ack\x18\x03 \x01(\x04H\x00R\x03ackB\a\n" +
-	"\x05event\"O\n" +
+	"\x03ack\x18\x03 \x01(\x04H\x00R\x03ack\x122\n" +
+	"\x05meter\x18\x04 \x01(\v2\x1c.dssandbox.agent.v1.MeterRunR\x05meterB\a\n" +
+	"\x05event\"4\n" +
+	"\bMeterRun\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\"O\n" +
 	"\tOpenRelay\x12\x16\n" +
 	"\x06kernel\x18\x01 \x01(\tR\x06kernel\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x16\n" +
-	"\x06client\x18\x03 \x01(\tR\x06client\"\xef\x01\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\"\xa3\x02\n" +
 	"\rRelayResponse\x122\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1a.dssandbox.agent.v1.OpenedR\x06opened\x121\n" +
 	"\x06chunks\x18\x02 \x03(\v2\x19.dssandbox.agent.v1.ChunkR\x06chunks\x125\n" +
 	"\adropped\x18\x03 \x01(\v2\x1b.dssandbox.agent.v1.DroppedR\adropped\x12.\n" +
 	"\x03end\x18\x04 \x01(\v2\x1c.dssandbox.agent.v1.RelayEndR\x03end\x12\x10\n" +
-	"\x03ack\x18\x05 \x01(\x04R\x03ack\"8\n" +
+	"\x03ack\x18\x05 \x01(\x04R\x03ack\x122\n" +
+	"\x05usage\x18\x06 \x01(\v2\x1c.dssandbox.agent.v1.RunUsageR\x05usage\"S\n" +
+	"\bRunUsage\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12/\n" +
+	"\x05usage\x18\x02 \x01(\v2\x19.dssandbox.agent.v1.UsageR\x05usage\"8\n" +
 	"\x06Opened\x12\x1a\n" +
 	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\x04R\x04next\"S\n" +
@@ -1692,9 +1830,10 @@ const file_kernel_proto_rawDesc = "" +
 	"\x11StartMeterRequest\x12\x16\n" +
 	"\x06kernel\x18\x01 \x01(\tR\x06kernel\"*\n" +
 	"\x12StartMeterResponse\x12\x14\n" +
-	"\x05meter\x18\x01 \x01(\x04R\x05meter\"(\n" +
+	"\x05meter\x18\x01 \x01(\x04R\x05meter\"@\n" +
 	"\x10StopMeterRequest\x12\x14\n" +
-	"\x05meter\x18\x01 \x01(\x04R\x05meter\"\xcf\x01\n" +
+	"\x05meter\x18\x01 \x01(\x04R\x05meter\x12\x16\n" +
+	"\x06kernel\x18\x02 \x01(\tR\x06kernel\"\xcf\x01\n" +
 	"\x05Usage\x12\x10\n" +
 	"\x03cpu\x18\x01 \x01(\x03R\x03cpu\x12\x1f\n" +
 	"\vpeak_memory\x18\x02 \x01(\x03R\n" +
@@ -1759,7 +1898,7 @@ func file_kernel_proto_rawDescGZIP() []byte {
 }
 
 var file_kernel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kernel_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_kernel_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_kernel_proto_goTypes = []any{
 	(Channel)(0),                 // 0: dssandbox.agent.v1.Channel
 	(*StartKernelRequest)(nil),   // 1: dssandbox.agent.v1.StartKernelRequest
@@ -1768,72 +1907,77 @@ var file_kernel_proto_goTypes = []any{
 	(*ListKernelsResponse)(nil),  // 4: dssandbox.agent.v1.ListKernelsResponse
 	(*Chunk)(nil),                // 5: dssandbox.agent.v1.Chunk
 	(*RelayRequest)(nil),         // 6: dssandbox.agent.v1.RelayRequest
-	(*OpenRelay)(nil),            // 7: dssandbox.agent.v1.OpenRelay
-	(*RelayResponse)(nil),        // 8: dssandbox.agent.v1.RelayResponse
-	(*Opened)(nil),               // 9: dssandbox.agent.v1.Opened
-	(*Dropped)(nil),              // 10: dssandbox.agent.v1.Dropped
-	(*RelayEnd)(nil),             // 11: dssandbox.agent.v1.RelayEnd
-	(*SignalKernelRequest)(nil),  // 12: dssandbox.agent.v1.SignalKernelRequest
-	(*SignalKernelResponse)(nil), // 13: dssandbox.agent.v1.SignalKernelResponse
-	(*WaitKernelRequest)(nil),    // 14: dssandbox.agent.v1.WaitKernelRequest
-	(*DiagnoseRequest)(nil),      // 15: dssandbox.agent.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),     // 16: dssandbox.agent.v1.DiagnoseResponse
-	(*StartMeterRequest)(nil),    // 17: dssandbox.agent.v1.StartMeterRequest
-	(*StartMeterResponse)(nil),   // 18: dssandbox.agent.v1.StartMeterResponse
-	(*StopMeterRequest)(nil),     // 19: dssandbox.agent.v1.StopMeterRequest
-	(*Usage)(nil),                // 20: dssandbox.agent.v1.Usage
-	(*FileChange)(nil),           // 21: dssandbox.agent.v1.FileChange
-	(*ParkRequest)(nil),          // 22: dssandbox.agent.v1.ParkRequest
-	(*ParkResponse)(nil),         // 23: dssandbox.agent.v1.ParkResponse
-	(*WakeRequest)(nil),          // 24: dssandbox.agent.v1.WakeRequest
-	(*CloseParkedRequest)(nil),   // 25: dssandbox.agent.v1.CloseParkedRequest
-	(*CloseParkedResponse)(nil),  // 26: dssandbox.agent.v1.CloseParkedResponse
-	nil,                          // 27: dssandbox.agent.v1.StartKernelRequest.EnvEntry
-	(*KernelSpec)(nil),           // 28: dssandbox.agent.v1.KernelSpec
-	(*ExitStatus)(nil),           // 29: dssandbox.agent.v1.ExitStatus
-	(*Limit)(nil),                // 30: dssandbox.agent.v1.Limit
+	(*MeterRun)(nil),             // 7: dssandbox.agent.v1.MeterRun
+	(*OpenRelay)(nil),            // 8: dssandbox.agent.v1.OpenRelay
+	(*RelayResponse)(nil),        // 9: dssandbox.agent.v1.RelayResponse
+	(*RunUsage)(nil),             // 10: dssandbox.agent.v1.RunUsage
+	(*Opened)(nil),               // 11: dssandbox.agent.v1.Opened
+	(*Dropped)(nil),              // 12: dssandbox.agent.v1.Dropped
+	(*RelayEnd)(nil),             // 13: dssandbox.agent.v1.RelayEnd
+	(*SignalKernelRequest)(nil),  // 14: dssandbox.agent.v1.SignalKernelRequest
+	(*SignalKernelResponse)(nil), // 15: dssandbox.agent.v1.SignalKernelResponse
+	(*WaitKernelRequest)(nil),    // 16: dssandbox.agent.v1.WaitKernelRequest
+	(*DiagnoseRequest)(nil),      // 17: dssandbox.agent.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),     // 18: dssandbox.agent.v1.DiagnoseResponse
+	(*StartMeterRequest)(nil),    // 19: dssandbox.agent.v1.StartMeterRequest
+	(*StartMeterResponse)(nil),   // 20: dssandbox.agent.v1.StartMeterResponse
+	(*StopMeterRequest)(nil),     // 21: dssandbox.agent.v1.StopMeterRequest
+	(*Usage)(nil),                // 22: dssandbox.agent.v1.Usage
+	(*FileChange)(nil),           // 23: dssandbox.agent.v1.FileChange
+	(*ParkRequest)(nil),          // 24: dssandbox.agent.v1.ParkRequest
+	(*ParkResponse)(nil),         // 25: dssandbox.agent.v1.ParkResponse
+	(*WakeRequest)(nil),          // 26: dssandbox.agent.v1.WakeRequest
+	(*CloseParkedRequest)(nil),   // 27: dssandbox.agent.v1.CloseParkedRequest
+	(*CloseParkedResponse)(nil),  // 28: dssandbox.agent.v1.CloseParkedResponse
+	nil,                          // 29: dssandbox.agent.v1.StartKernelRequest.EnvEntry
+	(*KernelSpec)(nil),           // 30: dssandbox.agent.v1.KernelSpec
+	(*ExitStatus)(nil),           // 31: dssandbox.agent.v1.ExitStatus
+	(*Limit)(nil),                // 32: dssandbox.agent.v1.Limit
 }
 var file_kernel_proto_depIdxs = []int32{
-	27, // 0: dssandbox.agent.v1.StartKernelRequest.env:type_name -> dssandbox.agent.v1.StartKernelRequest.EnvEntry
-	28, // 1: dssandbox.agent.v1.KernelInfo.spec:type_name -> dssandbox.agent.v1.KernelSpec
+	29, // 0: dssandbox.agent.v1.StartKernelRequest.env:type_name -> dssandbox.agent.v1.StartKernelRequest.EnvEntry
+	30, // 1: dssandbox.agent.v1.KernelInfo.spec:type_name -> dssandbox.agent.v1.KernelSpec
 	2,  // 2: dssandbox.agent.v1.ListKernelsResponse.kernels:type_name -> dssandbox.agent.v1.KernelInfo
 	0,  // 3: dssandbox.agent.v1.Chunk.channel:type_name -> dssandbox.agent.v1.Channel
-	7,  // 4: dssandbox.agent.v1.RelayRequest.open:type_name -> dssandbox.agent.v1.OpenRelay
+	8,  // 4: dssandbox.agent.v1.RelayRequest.open:type_name -> dssandbox.agent.v1.OpenRelay
 	5,  // 5: dssandbox.agent.v1.RelayRequest.chunk:type_name -> dssandbox.agent.v1.Chunk
-	9,  // 6: dssandbox.agent.v1.RelayResponse.opened:type_name -> dssandbox.agent.v1.Opened
-	5,  // 7: dssandbox.agent.v1.RelayResponse.chunks:type_name -> dssandbox.agent.v1.Chunk
-	10, // 8: dssandbox.agent.v1.RelayResponse.dropped:type_name -> dssandbox.agent.v1.Dropped
-	11, // 9: dssandbox.agent.v1.RelayResponse.end:type_name -> dssandbox.agent.v1.RelayEnd
-	29, // 10: dssandbox.agent.v1.RelayEnd.status:type_name -> dssandbox.agent.v1.ExitStatus
-	21, // 11: dssandbox.agent.v1.Usage.files:type_name -> dssandbox.agent.v1.FileChange
-	30, // 12: dssandbox.agent.v1.Usage.limits_hit:type_name -> dssandbox.agent.v1.Limit
-	1,  // 13: dssandbox.agent.v1.Kernel.StartKernel:input_type -> dssandbox.agent.v1.StartKernelRequest
-	3,  // 14: dssandbox.agent.v1.Kernel.ListKernels:input_type -> dssandbox.agent.v1.ListKernelsRequest
-	6,  // 15: dssandbox.agent.v1.Kernel.Relay:input_type -> dssandbox.agent.v1.RelayRequest
-	12, // 16: dssandbox.agent.v1.Kernel.SignalKernel:input_type -> dssandbox.agent.v1.SignalKernelRequest
-	14, // 17: dssandbox.agent.v1.Kernel.WaitKernel:input_type -> dssandbox.agent.v1.WaitKernelRequest
-	15, // 18: dssandbox.agent.v1.Kernel.Diagnose:input_type -> dssandbox.agent.v1.DiagnoseRequest
-	17, // 19: dssandbox.agent.v1.Kernel.StartMeter:input_type -> dssandbox.agent.v1.StartMeterRequest
-	19, // 20: dssandbox.agent.v1.Kernel.StopMeter:input_type -> dssandbox.agent.v1.StopMeterRequest
-	22, // 21: dssandbox.agent.v1.Kernel.Park:input_type -> dssandbox.agent.v1.ParkRequest
-	24, // 22: dssandbox.agent.v1.Kernel.Wake:input_type -> dssandbox.agent.v1.WakeRequest
-	25, // 23: dssandbox.agent.v1.Kernel.CloseParked:input_type -> dssandbox.agent.v1.CloseParkedRequest
-	2,  // 24: dssandbox.agent.v1.Kernel.StartKernel:output_type -> dssandbox.agent.v1.KernelInfo
-	4,  // 25: dssandbox.agent.v1.Kernel.ListKernels:output_type -> dssandbox.agent.v1.ListKernelsResponse
-	8,  // 26: dssandbox.agent.v1.Kernel.Relay:output_type -> dssandbox.agent.v1.RelayResponse
-	13, // 27: dssandbox.agent.v1.Kernel.SignalKernel:output_type -> dssandbox.agent.v1.SignalKernelResponse
-	29, // 28: dssandbox.agent.v1.Kernel.WaitKernel:output_type -> dssandbox.agent.v1.ExitStatus
-	16, // 29: dssandbox.agent.v1.Kernel.Diagnose:output_type -> dssandbox.agent.v1.DiagnoseResponse
-	18, // 30: dssandbox.agent.v1.Kernel.StartMeter:output_type -> dssandbox.agent.v1.StartMeterResponse
-	20, // 31: dssandbox.agent.v1.Kernel.StopMeter:output_type -> dssandbox.agent.v1.Usage
-	23, // 32: dssandbox.agent.v1.Kernel.Park:output_type -> dssandbox.agent.v1.ParkResponse
-	2,  // 33: dssandbox.agent.v1.Kernel.Wake:output_type -> dssandbox.agent.v1.KernelInfo
-	26, // 34: dssandbox.agent.v1.Kernel.CloseParked:output_type -> dssandbox.agent.v1.CloseParkedResponse
-	24, // [24:35] is the sub-list for method output_type
-	13, // [13:24] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	7,  // 6: dssandbox.agent.v1.RelayRequest.meter:type_name -> dssandbox.agent.v1.MeterRun
+	11, // 7: dssandbox.agent.v1.RelayResponse.opened:type_name -> dssandbox.agent.v1.Opened
+	5,  // 8: dssandbox.agent.v1.RelayResponse.chunks:type_name -> dssandbox.agent.v1.Chunk
+	12, // 9: dssandbox.agent.v1.RelayResponse.dropped:type_name -> dssandbox.agent.v1.Dropped
+	13, // 10: dssandbox.agent.v1.RelayResponse.end:type_name -> dssandbox.agent.v1.RelayEnd
+	10, // 11: dssandbox.agent.v1.RelayResponse.usage:type_name -> dssandbox.agent.v1.RunUsage
+	22, // 12: dssandbox.agent.v1.RunUsage.usage:type_name -> dssandbox.agent.v1.Usage
+	31, // 13: dssandbox.agent.v1.RelayEnd.status:type_name -> dssandbox.agent.v1.ExitStatus
+	23, // 14: dssandbox.agent.v1.Usage.files:type_name -> dssandbox.agent.v1.FileChange
+	32, // 15: dssandbox.agent.v1.Usage.limits_hit:type_name -> dssandbox.agent.v1.Limit
+	1,  // 16: dssandbox.agent.v1.Kernel.StartKernel:input_type -> dssandbox.agent.v1.StartKernelRequest
+	3,  // 17: dssandbox.agent.v1.Kernel.ListKernels:input_type -> dssandbox.agent.v1.ListKernelsRequest
+	6,  // 18: dssandbox.agent.v1.Kernel.Relay:input_type -> dssandbox.agent.v1.RelayRequest
+	14, // 19: dssandbox.agent.v1.Kernel.SignalKernel:input_type -> dssandbox.agent.v1.SignalKernelRequest
+	16, // 20: dssandbox.agent.v1.Kernel.WaitKernel:input_type -> dssandbox.agent.v1.WaitKernelRequest
+	17, // 21: dssandbox.agent.v1.Kernel.Diagnose:input_type -> dssandbox.agent.v1.DiagnoseRequest
+	19, // 22: dssandbox.agent.v1.Kernel.StartMeter:input_type -> dssandbox.agent.v1.StartMeterRequest
+	21, // 23: dssandbox.agent.v1.Kernel.StopMeter:input_type -> dssandbox.agent.v1.StopMeterRequest
+	24, // 24: dssandbox.agent.v1.Kernel.Park:input_type -> dssandbox.agent.v1.ParkRequest
+	26, // 25: dssandbox.agent.v1.Kernel.Wake:input_type -> dssandbox.agent.v1.WakeRequest
+	27, // 26: dssandbox.agent.v1.Kernel.CloseParked:input_type -> dssandbox.agent.v1.CloseParkedRequest
+	2,  // 27: dssandbox.agent.v1.Kernel.StartKernel:output_type -> dssandbox.agent.v1.KernelInfo
+	4,  // 28: dssandbox.agent.v1.Kernel.ListKernels:output_type -> dssandbox.agent.v1.ListKernelsResponse
+	9,  // 29: dssandbox.agent.v1.Kernel.Relay:output_type -> dssandbox.agent.v1.RelayResponse
+	15, // 30: dssandbox.agent.v1.Kernel.SignalKernel:output_type -> dssandbox.agent.v1.SignalKernelResponse
+	31, // 31: dssandbox.agent.v1.Kernel.WaitKernel:output_type -> dssandbox.agent.v1.ExitStatus
+	18, // 32: dssandbox.agent.v1.Kernel.Diagnose:output_type -> dssandbox.agent.v1.DiagnoseResponse
+	20, // 33: dssandbox.agent.v1.Kernel.StartMeter:output_type -> dssandbox.agent.v1.StartMeterResponse
+	22, // 34: dssandbox.agent.v1.Kernel.StopMeter:output_type -> dssandbox.agent.v1.Usage
+	25, // 35: dssandbox.agent.v1.Kernel.Park:output_type -> dssandbox.agent.v1.ParkResponse
+	2,  // 36: dssandbox.agent.v1.Kernel.Wake:output_type -> dssandbox.agent.v1.KernelInfo
+	28, // 37: dssandbox.agent.v1.Kernel.CloseParked:output_type -> dssandbox.agent.v1.CloseParkedResponse
+	27, // [27:38] is the sub-list for method output_type
+	16, // [16:27] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_kernel_proto_init() }
@@ -1848,12 +1992,12 @@ func file_kernel_proto_init() {
 		(*RelayRequest_Chunk)(nil),
 		(*RelayRequest_Ack)(nil),
 	}
-	file_kernel_proto_msgTypes[21].OneofWrappers = []any{
+	file_kernel_proto_msgTypes[23].OneofWrappers = []any{
 		(*ParkRequest_Kernel)(nil),
 		(*ParkRequest_Pid)(nil),
 		(*ParkRequest_Refused)(nil),
 	}
-	file_kernel_proto_msgTypes[22].OneofWrappers = []any{
+	file_kernel_proto_msgTypes[24].OneofWrappers = []any{
 		(*ParkResponse_Socket)(nil),
 		(*ParkResponse_Parked)(nil),
 	}
@@ -1863,7 +2007,7 @@ func file_kernel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kernel_proto_rawDesc), len(file_kernel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -52,7 +52,10 @@ type kernel struct {
 	status  backends.ExitStatus
 	waitErr error
 
+	measuring sync.Mutex // held while the measuring of a run is ended
+
 	mu       sync.Mutex // guards what follows
+	metered  *metered   // the last run that was to be measured
 	client   string     // the host that opened a relay last
 	received uint64     // the last of its messages that was passed on
 	turn     uint64     // counts relays
@@ -111,7 +114,10 @@ func (ks *kernels) follow(k *kernel) {
 	close(k.linked)
 	var senders sync.WaitGroup
 	if k.linkErr == nil {
-		k.link.Begin(k.queue.push, k.queue.skip)
+		k.link.Begin(func(channel messaging.Channel, frames [][]byte) {
+			k.notice(channel, frames)
+			k.queue.push(channel, frames)
+		}, k.queue.skip)
 		sending, stop := context.WithCancel(ks.life)
 		for channel, outlet := range k.outlets {
 			senders.Go(func() { k.send(sending, channel, outlet) })
@@ -128,6 +134,7 @@ func (ks *kernels) follow(k *kernel) {
 	}
 	senders.Wait()
 	k.status, k.waitErr = k.Wait(ks.life)
+	k.settle()
 	close(k.gone)
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
@@ -328,6 +335,17 @@ func (s *kernelService) StopMeter(
 		return nil, err
 	}
 	ks := sandbox.kernels
+	if r.Msg.Kernel != "" {
+		k, err := ks.find(r.Msg.Kernel)
+		if err != nil {
+			return nil, err
+		}
+		usage, err := k.usageOf(r.Msg.Meter)
+		if err != nil {
+			return nil, fmt.Errorf("meter of a run: %w", err)
+		}
+		return connect.NewResponse(usage), nil
+	}
 	ks.mu.Lock()
 	m := ks.meters[r.Msg.Meter]
 	delete(ks.meters, r.Msg.Meter)

@@ -25,6 +25,13 @@ type relay struct {
 // endPatience is how long the end of a process is waited for whose sockets have ended.
 const endPatience = 2 * time.Second
 
+// What the host sends is acknowledged beside an answer of the kernel, or when so much has gathered, or after a while: an
+// acknowledgement alone travels as far as an answer, and before it.
+const (
+	ackMessages = 64
+	ackDelay    = 20 * time.Millisecond
+)
+
 // Relay joins a host and a kernel.
 func (s *kernelService) Relay(
 	ctx context.Context, stream *connect.BidiStream[agentpb.RelayRequest, agentpb.RelayResponse],
@@ -128,6 +135,9 @@ func (r *relay) receive(ctx context.Context) error {
 		case *agentpb.RelayRequest_Ack:
 			r.k.queue.ack(event.Ack)
 		case *agentpb.RelayRequest_Chunk:
+			if request.Meter != nil {
+				r.k.measure(ctx, request.Meter)
+			}
 			whole, err := parts.Add(event.Chunk)
 			if err == nil && whole != nil {
 				err = r.k.accept(ctx, r.turn, whole)
@@ -144,27 +154,37 @@ func (r *relay) receive(ctx context.Context) error {
 // send tells the host what the kernel says, until its end.
 func (r *relay) send(ctx context.Context) error {
 	defer r.k.queue.idle()
-	for {
+	late := time.NewTimer(ackDelay)
+	defer late.Stop()
+	for due := false; ; {
 		received, acked := r.received()
 		batch, more, ended := r.k.queue.batch(r.from, agentpb.MaxChunk)
 		switch {
 		case len(batch) > 0:
+			due = false
 			if err := r.tell(batch, received); err != nil {
 				return err
 			}
 			continue
 		case ended:
 			return r.end(ctx)
-		case received > r.acked:
-			r.acked = received
+		case received > r.acked && (due || received >= r.acked+ackMessages):
+			r.acked, due = received, false
 			if err := r.stream.Send(&agentpb.RelayResponse{Ack: received}); err != nil {
 				return err
 			}
 			continue
 		}
+		var timer <-chan time.Time
+		if received > r.acked {
+			late.Reset(ackDelay)
+			timer = late.C
+		}
 		select {
 		case <-more:
 		case <-acked:
+		case <-timer:
+			due = true
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -180,7 +200,7 @@ func (r *relay) received() (uint64, <-chan struct{}) {
 
 // tell sends messages.
 func (r *relay) tell(batch []entry, received uint64) error {
-	response := new(agentpb.RelayResponse)
+	response := &agentpb.RelayResponse{Usage: r.k.untold()}
 	if received > r.acked {
 		r.acked, response.Ack = received, received
 	}

@@ -22,6 +22,7 @@ type kernelProcess struct {
 	signer   *messaging.Signer
 	maxFrame int64
 	ending   ending
+	metering metering
 }
 
 var (
@@ -129,30 +130,6 @@ func (k *kernelProcess) Diagnose(ctx context.Context) string {
 	}
 	const most = 16 << 10
 	return answer.Text[max(0, len(answer.Text)-most):]
-}
-
-// meter is a span that is measured there.
-type meter struct {
-	c      *Client
-	number uint64
-}
-
-// Meter starts measuring.
-func (k *kernelProcess) Meter(ctx context.Context) (backends.Meter, error) {
-	answer, err := call(ctx, k.in.c, change, k.in.c.kernel.StartMeter, &agentpb.StartMeterRequest{Kernel: k.id})
-	if err != nil {
-		return nil, wrap("measure", err)
-	}
-	return &meter{c: k.in.c, number: answer.Meter}, nil
-}
-
-// Stop ends the measuring.
-func (m *meter) Stop(ctx context.Context) (backends.Usage, error) {
-	answer, err := call(ctx, m.c, change, m.c.kernel.StopMeter, &agentpb.StopMeterRequest{Meter: m.number})
-	if err != nil {
-		return backends.Usage{}, wrap("measure", err)
-	}
-	return answer.Value(), nil
 }
 
 // ending is how a process ended, once that is known.

@@ -70,6 +70,7 @@ type relay struct {
 type outgoing struct {
 	number uint64
 	chunks []*agentpb.Chunk
+	meter  *agentpb.MeterRun // nil when it is no request that is to be measured
 }
 
 var (
@@ -279,8 +280,12 @@ func (r *relay) settle(received uint64) {
 
 // write writes a message to the stream; writing is held.
 func (r *relay) write(o outgoing) error {
-	for _, chunk := range o.chunks {
-		if err := r.stream.Send(&agentpb.RelayRequest{Event: &agentpb.RelayRequest_Chunk{Chunk: chunk}}); err != nil {
+	for i, chunk := range o.chunks {
+		request := &agentpb.RelayRequest{Event: &agentpb.RelayRequest_Chunk{Chunk: chunk}}
+		if i == 0 {
+			request.Meter = o.meter
+		}
+		if err := r.stream.Send(request); err != nil {
 			return err
 		}
 	}
@@ -328,6 +333,9 @@ func (r *relay) read(stream *relayStream, handle func(*messaging.Message)) error
 func (r *relay) take(answer *agentpb.RelayResponse, handle func(*messaging.Message)) (*agentpb.RelayEnd, error) {
 	if answer.Ack > 0 {
 		r.acknowledged(answer.Ack)
+	}
+	if answer.Usage != nil { // before the message that ends the run
+		r.k.metering.told(answer.Usage)
 	}
 	for _, chunk := range answer.Chunks {
 		whole, err := r.parts.Add(chunk)

@@ -24,6 +24,10 @@ func (r *relay) Send(ctx context.Context, m *messaging.Message) error {
 	if r.c.opts.Trace != nil {
 		r.c.opts.Trace("->", m)
 	}
+	var measured *agentpb.MeterRun
+	if m.Channel == messaging.Shell && m.Header.MsgType == "execute_request" {
+		measured = r.k.metering.forRun(m.Header.MsgID)
+	}
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -31,7 +35,7 @@ func (r *relay) Send(ctx context.Context, m *messaging.Message) error {
 		r.mu.Lock()
 		changed := r.changed
 		r.mu.Unlock()
-		number, err := r.put(ctx, channel, frames)
+		number, err := r.put(ctx, channel, frames, measured)
 		if err != nil {
 			return err
 		}
@@ -51,7 +55,7 @@ func (r *relay) Send(ctx context.Context, m *messaging.Message) error {
 }
 
 // put takes a message in and writes it if there is a stream; it returns 0 when too much is under way.
-func (r *relay) put(ctx context.Context, channel agentpb.Channel, frames [][]byte) (uint64, error) {
+func (r *relay) put(ctx context.Context, channel agentpb.Channel, frames [][]byte, measured *agentpb.MeterRun) (uint64, error) {
 	r.writing.Lock()
 	defer r.writing.Unlock()
 	select {
@@ -69,7 +73,7 @@ func (r *relay) put(ctx context.Context, channel agentpb.Channel, frames [][]byt
 		return 0, err
 	}
 	r.number++
-	o := outgoing{number: r.number, chunks: chunks}
+	o := outgoing{number: r.number, chunks: chunks, meter: measured}
 	r.outbox = append(r.outbox, o)
 	if r.stream == nil {
 		return o.number, nil

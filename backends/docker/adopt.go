@@ -24,11 +24,15 @@ type held struct {
 	Owner  string                                   `json:"owner"` // of the lock; empty once it was let go of
 	Limits backends.Limits                          `json:"limits"`
 	By     map[backends.LimitName]backends.Enforcer `json:"by"`
+	Spare  bool                                     `json:"spare,omitempty"` // nobody has asked for it yet
 }
 
+// errSpare says that a container was a dead program's spare: nothing in it is anybody's.
+var errSpare = errors.New("it was a spare of a program that is dead")
+
 // sign notes in the agent that the container is ours, or with an empty owner that it is nobody's.
-func (in *instance) sign(ctx context.Context, owner string) error {
-	data, err := json.Marshal(held{Owner: owner, Limits: in.limits, By: in.by})
+func (in *instance) sign(ctx context.Context, owner string, spare bool) error {
+	data, err := json.Marshal(held{Owner: owner, Limits: in.limits, By: in.by, Spare: spare})
 	if err != nil {
 		return err
 	}
@@ -52,7 +56,7 @@ func (b *Backend) Orphans(ctx context.Context) ([]string, error) {
 			ids = append(ids, id)
 			err = in.client.Close()
 		}
-		if err != nil && !errors.Is(err, backends.ErrInUse) {
+		if err != nil && !errors.Is(err, backends.ErrInUse) && !errors.Is(err, errSpare) {
 			b.config.Logger.Debug("look at container", "sandbox", id, "error", err)
 		}
 	}
@@ -95,6 +99,9 @@ func (b *Backend) adopt(ctx context.Context, id string) (*instance, error) {
 			continue
 		}
 		in, err := b.reach(ctx, c)
+		if errors.Is(err, errSpare) {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +110,7 @@ func (b *Backend) adopt(ctx context.Context, id string) (*instance, error) {
 		if err := b.claim(in); err != nil {
 			return nil, errors.Join(err, in.client.Close())
 		}
-		if err = in.sign(ctx, b.owner.id); err == nil {
+		if err = in.sign(ctx, b.owner.id, false); err == nil {
 			return in, nil
 		}
 		b.forget(in)
@@ -143,8 +150,11 @@ func (in *instance) inherit(ctx context.Context) error {
 	if err := json.Unmarshal(data, &h); err != nil {
 		return fmt.Errorf("what its program kept: %w", err)
 	}
-	if h.Owner != "" && !in.backend.owner.dead(h.Owner) {
+	switch {
+	case h.Owner != "" && !in.backend.owner.dead(h.Owner):
 		return backends.ErrInUse
+	case h.Spare:
+		return errSpare
 	}
 	in.limits, in.by = h.Limits, h.By
 	if err := in.client.Configure(ctx, remote.Setup{ID: in.id}); err != nil {
@@ -183,6 +193,14 @@ func (in *instance) State(ctx context.Context, key string) ([]byte, error) {
 	return value, in.lost(err)
 }
 
+// Claim makes a spare somebody's.
+func (in *instance) Claim(ctx context.Context) error {
+	if err := in.state(); err != nil {
+		return err
+	}
+	return in.lost(in.sign(ctx, in.backend.owner.id, false))
+}
+
 // Release lets go of the container and leaves it as it is.
 func (in *instance) Release(ctx context.Context) error {
 	in.changing.Lock()
@@ -193,7 +211,7 @@ func (in *instance) Release(ctx context.Context) error {
 	if err := in.state(); err != nil {
 		return err
 	}
-	if err := in.sign(ctx, ""); err != nil {
+	if err := in.sign(ctx, "", false); err != nil {
 		return in.lost(err)
 	}
 	in.destroyed = true
@@ -204,6 +222,6 @@ func (in *instance) Release(ctx context.Context) error {
 }
 
 var (
-	_ backends.Adopter  = (*Backend)(nil)
-	_ backends.Survivor = (*instance)(nil)
+	_ backends.Adopter = (*Backend)(nil)
+	_ backends.Claimer = (*instance)(nil)
 )

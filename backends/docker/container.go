@@ -46,7 +46,7 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 		config: &container.Config{
 			Image: img.ID, User: "0:0", WorkingDir: "/", Hostname: hostname,
 			Entrypoint: []string{agentPath, "serve"}, Cmd: []string{},
-			Labels:      b.labels(spec.ID),
+			Labels:      b.labels(spec),
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}}, // the image's would run as root
 		},
 		host: &container.HostConfig{
@@ -167,10 +167,14 @@ func gpus(text string) ([]container.DeviceRequest, error) {
 	return []container.DeviceRequest{request}, nil
 }
 
-func (b *Backend) labels(id string) map[string]string {
-	return map[string]string{
-		labelOwner: b.owner.id, labelLock: b.owner.place, labelID: id, labelCreated: time.Now().UTC().Format(time.RFC3339),
+func (b *Backend) labels(spec backends.Spec) map[string]string {
+	labels := map[string]string{
+		labelOwner: b.owner.id, labelLock: b.owner.place, labelID: spec.ID, labelCreated: time.Now().UTC().Format(time.RFC3339),
 	}
+	if spec.Spare {
+		labels[labelSpare] = "1"
+	}
+	return labels
 }
 
 // make makes a container, its files complete, and does not start it. A container of which only a part succeeded is removed.

@@ -173,14 +173,24 @@ func TestContainersOfADeadProgramAreSwept(t *testing.T) {
 	require.NoError(t, err)
 	id := containerOf(t, dead, "left")
 	require.NotEmpty(t, id)
+	for _, id := range []string{"claimed", "spare"} {
+		in, err := dead.Create(testContext(t), backends.Spec{ID: id, Spare: true})
+		require.NoError(t, err)
+		if id == "claimed" {
+			require.NoError(t, in.(backends.Claimer).Claim(testContext(t)))
+		}
+	}
 	alive := open(t, nil)
 	require.Never(t, func() bool { return containerOf(t, dead, "left") == "" }, time.Second, 100*time.Millisecond, "its program lives")
+	engine(t, "kill", id)
 	require.NoError(t, dead.Die())
 	open(t, nil)
 	require.NotEmpty(t, containerOf(t, dead, "left"), "it may be taken over")
 	require.Eventually(t, func() bool { return engine(t, "inspect", "-f", "{{.State.Status}}", id) == "exited" }, 30*time.Second, 50*time.Millisecond)
 	open(t, nil)
 	require.Eventually(t, func() bool { return containerOf(t, dead, "left") == "" }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return containerOf(t, dead, "spare") == "" }, 20*time.Second, 50*time.Millisecond, "it was nobody's")
+	require.NotEmpty(t, containerOf(t, dead, "claimed"), "it is somebody's, and runs")
 	require.NoError(t, dead.Close(), "what is gone is gone")
 	_ = alive
 }

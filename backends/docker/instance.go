@@ -93,7 +93,7 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	if err := in.configure(ctx, spec); err != nil {
 		return err
 	}
-	return in.sign(ctx, b.owner.id)
+	return in.sign(ctx, b.owner.id, spec.Spare)
 }
 
 // configure opens the connection to the agent and tells it whose it is.

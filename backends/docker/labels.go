@@ -5,6 +5,7 @@ const (
 	labelOwner    = "org.ds-sandbox.owner"    // random id of the backend that made the container
 	labelLock     = "org.ds-sandbox.lock"     // where the owner's lock is, see owner
 	labelID       = "org.ds-sandbox.id"       // of the sandbox
+	labelSpare    = "org.ds-sandbox.spare"    // "1" of one that was made as a spare; the agent knows whether it still is
 	labelCreated  = "org.ds-sandbox.created"  // RFC 3339
 	labelImage    = "org.ds-sandbox.image"    // "kernel" of our own image, "snapshot"
 	labelRecipe   = "org.ds-sandbox.recipe"   // hash of what the image is made from, without the agent

@@ -49,6 +49,7 @@ func TestStrangersContainersAreLeftAlone(t *testing.T) {
 	require.True(t, b.orphan(of(dead, own.place, "exited")))
 	require.True(t, b.orphan(of(dead, own.place, "paused")), "it can't end by itself")
 	require.False(t, b.orphan(of(dead, own.place, "running")), "another program may take it over, and it ends by itself")
+	require.False(t, b.spareOfDead(t.Context(), of(dead, own.place, "running")), "it was never a spare")
 	require.False(t, b.orphan(of(own.id, own.place, "exited")), "our own")
 	require.False(t, b.orphan(of("", "", "exited")), "of nobody: somebody's own container of a snapshot")
 	require.False(t, b.orphan(of(dead, "elsewhere", "running")), "its lock is elsewhere")

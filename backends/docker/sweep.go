@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -17,7 +18,8 @@ const (
 )
 
 // sweep removes containers that have ended and whose program is dead: those of this user on this machine, by their owner's lock, at
-// once; those of others only when they have ended long since. One that runs may be taken over; its agent ends by itself.
+// once; those of others only when they have ended long since. One that runs may be taken over, unless it was a spare; its agent ends by
+// itself.
 func (b *Backend) sweep(ctx context.Context) {
 	list, err := b.engine.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", labelOwner))})
 	if err != nil {
@@ -31,7 +33,7 @@ func (b *Backend) sweep(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if owner := c.Labels[labelOwner]; b.orphan(c) {
+		if owner := c.Labels[labelOwner]; b.orphan(c) || b.spareOfDead(ctx, c) {
 			b.config.Logger.Info("remove container of a dead program", "container", c.ID[:12], "sandbox", c.Labels[labelID])
 			if err := b.remove(ctx, c.ID); err != nil {
 				b.config.Logger.Warn("sweep after dead programs", "error", err)
@@ -67,6 +69,18 @@ func (b *Backend) orphan(c container.Summary) bool {
 		return age > keepUnused
 	}
 	return false
+}
+
+// spareOfDead reports whether a container that runs was a dead program's spare, and still is.
+func (b *Backend) spareOfDead(ctx context.Context, c container.Summary) bool {
+	if c.State != "running" || c.Labels[labelSpare] == "" || c.Labels[labelLock] != b.owner.place || !b.owner.dead(c.Labels[labelOwner]) {
+		return false
+	}
+	in, err := b.reach(ctx, c)
+	if err == nil {
+		_ = in.client.Close() // somebody's
+	}
+	return errors.Is(err, errSpare)
 }
 
 // endedSince is how long ago a container ended; 0 when that can't be told.
