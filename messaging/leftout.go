@@ -16,6 +16,13 @@ const leftOutType = "ds_sandbox_left_out"
 // MsgType is a name of ours; no message of this type is on the wire.
 func (*LeftOut) MsgType() string { return leftOutType }
 
+// LeftOutOf makes the message that stands for messages of iopub that belong to what parent asked for.
+func LeftOutOf(parent *Header, size int64) *Message {
+	return &Message{
+		Channel: IOPub, Header: Header{MsgType: leftOutType}, Parent: parent, Content: json.RawMessage(`{"bytes":` + strconv.FormatInt(size, 10) + `}`),
+	}
+}
+
 // NewLeftOut makes the message that stands for one of which only the first frames are known. Its parent is that one's, not
 // verified, since what is signed was not kept. It is nil when the frames don't tell the parent.
 func NewLeftOut(ch Channel, frames [][]byte, size int64) *Message {

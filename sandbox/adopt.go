@@ -203,7 +203,7 @@ func (c *Context) resume(ctx context.Context, opts *RunOptions) (*Run, error) {
 }
 
 // Detach lets go of the sandbox and leaves what runs in it as it is, for another program to Connect to, or this one. It ends by
-// itself when nobody does in time, on docker a minute. Runs under way and later calls of this one's end with ErrDetached.
+// itself when nobody does in time, on docker two minutes. Runs under way and later calls of this one's end with ErrDetached.
 // Error: backends.ErrUnsupported by a backend whose sandboxes end with their program.
 func (s *Sandbox) Detach(ctx context.Context) error {
 	survivor, ok := s.instance.(backends.Survivor)

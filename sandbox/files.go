@@ -17,8 +17,8 @@ const MaxRead = 1 << 30
 
 // Files is a sandbox's workspace. Names are relative to it; a leading "/" or "/home/user/" means the workspace
 // too. Nothing outside it can be reached. In a name that is no UTF-8, which code may give a file, each byte that is out of place
-// is told as U+FFFD and its two hexadecimal digits, and may be named so. Errors wrap fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, ErrInvalidName,
-// ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace, ErrKilled.
+// is told as U+FFFD and its two hexadecimal digits, and may be named so. Errors wrap fs.ErrNotExist, fs.ErrExist, fs.ErrPermission,
+// ErrInvalidName, ErrOutside, ErrNotRegular, ErrIsDir, ErrNotDir, ErrNotEmpty, ErrNoSpace, ErrKilled.
 type Files struct {
 	sandbox *Sandbox
 	fs      backends.FileSystem

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -87,6 +88,7 @@ func NewFault(err error) *Fault {
 	var start *backends.StartError
 	var exit *backends.ExitError
 	var limit *backends.LimitError
+	var skipped *backends.SkippedError
 	switch {
 	case errors.As(err, &missing):
 		f.SpecNotFound = &SpecNotFound{Name: bounded(missing.Name), Found: boundedList(missing.Found), Searched: boundedList(missing.Searched)}
@@ -99,10 +101,39 @@ func NewFault(err error) *Fault {
 		}
 	case errors.As(err, &exit):
 		f.Exit = &ExitFailure{Status: NewExitStatus(exit.Status), Output: bounded(exit.Output)}
+	case errors.As(err, &skipped):
+		f.Skipped = newSkipped(skipped)
 	case errors.As(err, &limit):
 		f.Limit = NewLimit(limit)
 	}
 	return f
+}
+
+// newSkipped describes what was left out, each without causes of its own.
+func newSkipped(e *backends.SkippedError) *Skipped {
+	x := &Skipped{Count: int64(e.Count)}
+	for _, s := range e.Skipped {
+		cause := &Fault{Text: bounded(s.Err.Error())}
+		for _, fact := range facts {
+			if errors.Is(s.Err, fact.is) {
+				cause.Kinds = append(cause.Kinds, fact.kind)
+			}
+		}
+		x.Entries = append(x.Entries, &Skipped_Entry{Name: bounded(s.Name), Cause: cause})
+	}
+	return x
+}
+
+func (x *Skipped) err(depth int) error {
+	e := new(backends.SkippedError)
+	for _, entry := range x.Entries[:min(len(x.Entries), backends.MaxSkipped)] {
+		e.Add(bounded(entry.GetName()), entry.GetCause().err(depth-1))
+	}
+	e.Count = max(e.Count, int(min(x.Count, math.MaxInt32)))
+	if e.Count == 0 {
+		return errors.New("unknown")
+	}
+	return e
 }
 
 // ConnectError is an error as Connect carries it.
@@ -165,11 +196,19 @@ func DecodeFault(text string) (*Fault, error) {
 
 // fault is a Fault as an error.
 type fault struct {
-	text string
-	is   []error
+	text  string
+	is    []error
+	limit *backends.LimitError // that was reached; may be nil
 }
 
 func (f *fault) Error() string { return f.text }
+
+func (f *fault) Unwrap() error {
+	if f.limit == nil {
+		return nil
+	}
+	return f.limit
+}
 
 func (f *fault) Is(target error) bool {
 	for _, is := range f.is {
@@ -199,7 +238,9 @@ func (x *Fault) err(depth int) error {
 		}
 	case x.Exit != nil:
 		return &backends.ExitError{Status: x.Exit.Status.Value(), Output: bounded(x.Exit.Output)}
-	case x.Limit != nil:
+	case x.Skipped != nil:
+		return x.Skipped.err(depth)
+	case x.Limit != nil && len(x.Kinds) == 0:
 		return x.Limit.Value()
 	}
 	text := bounded(x.Text)
@@ -207,6 +248,9 @@ func (x *Fault) err(depth int) error {
 		text = "unknown"
 	}
 	f := &fault{text: text}
+	if x.Limit != nil {
+		f.limit = x.Limit.Value()
+	}
 	for _, kind := range x.Kinds[:min(len(x.Kinds), len(facts))] {
 		for _, fact := range facts {
 			if fact.kind == kind {

@@ -141,6 +141,7 @@ type Fault struct {
 	Start         *StartFailure `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
 	Exit          *ExitFailure  `protobuf:"bytes,5,opt,name=exit,proto3" json:"exit,omitempty"`
 	Limit         *Limit        `protobuf:"bytes,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	Skipped       *Skipped      `protobuf:"bytes,7,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -217,6 +218,66 @@ func (x *Fault) GetLimit() *Limit {
 	return nil
 }
 
+func (x *Fault) GetSkipped() *Skipped {
+	if x != nil {
+		return x.Skipped
+	}
+	return nil
+}
+
+// Skipped are the entries that a transfer has left out.
+type Skipped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*Skipped_Entry       `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"` // the first of them
+	Count         int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`    // of all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Skipped) Reset() {
+	*x = Skipped{}
+	mi := &file_fault_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Skipped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Skipped) ProtoMessage() {}
+
+func (x *Skipped) ProtoReflect() protoreflect.Message {
+	mi := &file_fault_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Skipped.ProtoReflect.Descriptor instead.
+func (*Skipped) Descriptor() ([]byte, []int) {
+	return file_fault_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Skipped) GetEntries() []*Skipped_Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *Skipped) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type SpecNotFound struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -228,7 +289,7 @@ type SpecNotFound struct {
 
 func (x *SpecNotFound) Reset() {
 	*x = SpecNotFound{}
-	mi := &file_fault_proto_msgTypes[1]
+	mi := &file_fault_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +301,7 @@ func (x *SpecNotFound) String() string {
 func (*SpecNotFound) ProtoMessage() {}
 
 func (x *SpecNotFound) ProtoReflect() protoreflect.Message {
-	mi := &file_fault_proto_msgTypes[1]
+	mi := &file_fault_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +314,7 @@ func (x *SpecNotFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpecNotFound.ProtoReflect.Descriptor instead.
 func (*SpecNotFound) Descriptor() ([]byte, []int) {
-	return file_fault_proto_rawDescGZIP(), []int{1}
+	return file_fault_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SpecNotFound) GetName() string {
@@ -290,7 +351,7 @@ type StartFailure struct {
 
 func (x *StartFailure) Reset() {
 	*x = StartFailure{}
-	mi := &file_fault_proto_msgTypes[2]
+	mi := &file_fault_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +363,7 @@ func (x *StartFailure) String() string {
 func (*StartFailure) ProtoMessage() {}
 
 func (x *StartFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_fault_proto_msgTypes[2]
+	mi := &file_fault_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +376,7 @@ func (x *StartFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartFailure.ProtoReflect.Descriptor instead.
 func (*StartFailure) Descriptor() ([]byte, []int) {
-	return file_fault_proto_rawDescGZIP(), []int{2}
+	return file_fault_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StartFailure) GetKernel() string {
@@ -363,7 +424,7 @@ type ExitFailure struct {
 
 func (x *ExitFailure) Reset() {
 	*x = ExitFailure{}
-	mi := &file_fault_proto_msgTypes[3]
+	mi := &file_fault_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +436,7 @@ func (x *ExitFailure) String() string {
 func (*ExitFailure) ProtoMessage() {}
 
 func (x *ExitFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_fault_proto_msgTypes[3]
+	mi := &file_fault_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +449,7 @@ func (x *ExitFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitFailure.ProtoReflect.Descriptor instead.
 func (*ExitFailure) Descriptor() ([]byte, []int) {
-	return file_fault_proto_rawDescGZIP(), []int{3}
+	return file_fault_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ExitFailure) GetStatus() *ExitStatus {
@@ -411,13 +472,14 @@ type ExitStatus struct {
 	Signal        string                 `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
 	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"` // Unix, nanoseconds
 	Limit         *Limit                 `protobuf:"bytes,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	LimitsHit     []*Limit               `protobuf:"bytes,5,rep,name=limits_hit,json=limitsHit,proto3" json:"limits_hit,omitempty"` // on it or what it had started
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExitStatus) Reset() {
 	*x = ExitStatus{}
-	mi := &file_fault_proto_msgTypes[4]
+	mi := &file_fault_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +491,7 @@ func (x *ExitStatus) String() string {
 func (*ExitStatus) ProtoMessage() {}
 
 func (x *ExitStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fault_proto_msgTypes[4]
+	mi := &file_fault_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +504,7 @@ func (x *ExitStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExitStatus.ProtoReflect.Descriptor instead.
 func (*ExitStatus) Descriptor() ([]byte, []int) {
-	return file_fault_proto_rawDescGZIP(), []int{4}
+	return file_fault_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ExitStatus) GetCode() int32 {
@@ -473,6 +535,13 @@ func (x *ExitStatus) GetLimit() *Limit {
 	return nil
 }
 
+func (x *ExitStatus) GetLimitsHit() []*Limit {
+	if x != nil {
+		return x.LimitsHit
+	}
+	return nil
+}
+
 type Limit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         string                 `protobuf:"bytes,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -485,7 +554,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_fault_proto_msgTypes[5]
+	mi := &file_fault_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +566,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_fault_proto_msgTypes[5]
+	mi := &file_fault_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +579,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_fault_proto_rawDescGZIP(), []int{5}
+	return file_fault_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limit) GetLimit() string {
@@ -541,18 +610,71 @@ func (x *Limit) GetNote() string {
 	return ""
 }
 
+type Skipped_Entry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Cause         *Fault                 `protobuf:"bytes,2,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Skipped_Entry) Reset() {
+	*x = Skipped_Entry{}
+	mi := &file_fault_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Skipped_Entry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Skipped_Entry) ProtoMessage() {}
+
+func (x *Skipped_Entry) ProtoReflect() protoreflect.Message {
+	mi := &file_fault_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Skipped_Entry.ProtoReflect.Descriptor instead.
+func (*Skipped_Entry) Descriptor() ([]byte, []int) {
+	return file_fault_proto_rawDescGZIP(), []int{1, 0}
+}
+
+func (x *Skipped_Entry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Skipped_Entry) GetCause() *Fault {
+	if x != nil {
+		return x.Cause
+	}
+	return nil
+}
+
 var File_fault_proto protoreflect.FileDescriptor
 
 const file_fault_proto_rawDesc = "" +
 	"\n" +
-	"\vfault.proto\x12\x12dssandbox.agent.v1\"\x88\x06\n" +
+	"\vfault.proto\x12\x12dssandbox.agent.v1\"\xbf\x06\n" +
 	"\x05Fault\x124\n" +
 	"\x05kinds\x18\x01 \x03(\x0e2\x1e.dssandbox.agent.v1.Fault.KindR\x05kinds\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12F\n" +
 	"\x0espec_not_found\x18\x03 \x01(\v2 .dssandbox.agent.v1.SpecNotFoundR\fspecNotFound\x126\n" +
 	"\x05start\x18\x04 \x01(\v2 .dssandbox.agent.v1.StartFailureR\x05start\x123\n" +
 	"\x04exit\x18\x05 \x01(\v2\x1f.dssandbox.agent.v1.ExitFailureR\x04exit\x12/\n" +
-	"\x05limit\x18\x06 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\"\xce\x03\n" +
+	"\x05limit\x18\x06 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\x125\n" +
+	"\askipped\x18\a \x01(\v2\x1b.dssandbox.agent.v1.SkippedR\askipped\"\xce\x03\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKIND_NOT_EXIST\x10\x01\x12\x0e\n" +
@@ -578,7 +700,13 @@ const file_fault_proto_rawDesc = "" +
 	"\x10KIND_KEEPER_DIED\x10\x13\x12\f\n" +
 	"\bKIND_END\x10\x14\x12\x13\n" +
 	"\x0fKIND_TAKEN_OVER\x10\x15\x12\x15\n" +
-	"\x11KIND_UNCONFIGURED\x10\x16\"T\n" +
+	"\x11KIND_UNCONFIGURED\x10\x16\"\xaa\x01\n" +
+	"\aSkipped\x12;\n" +
+	"\aentries\x18\x01 \x03(\v2!.dssandbox.agent.v1.Skipped.EntryR\aentries\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x1aL\n" +
+	"\x05Entry\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x05cause\x18\x02 \x01(\v2\x19.dssandbox.agent.v1.FaultR\x05cause\"T\n" +
 	"\fSpecNotFound\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05found\x18\x02 \x03(\tR\x05found\x12\x1a\n" +
@@ -591,13 +719,15 @@ const file_fault_proto_rawDesc = "" +
 	"\x05cause\x18\x05 \x01(\v2\x19.dssandbox.agent.v1.FaultR\x05cause\"]\n" +
 	"\vExitFailure\x126\n" +
 	"\x06status\x18\x01 \x01(\v2\x1e.dssandbox.agent.v1.ExitStatusR\x06status\x12\x16\n" +
-	"\x06output\x18\x02 \x01(\tR\x06output\"}\n" +
+	"\x06output\x18\x02 \x01(\tR\x06output\"\xb7\x01\n" +
 	"\n" +
 	"ExitStatus\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\x12\x12\n" +
 	"\x04time\x18\x03 \x01(\x03R\x04time\x12/\n" +
-	"\x05limit\x18\x04 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\"_\n" +
+	"\x05limit\x18\x04 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\x128\n" +
+	"\n" +
+	"limits_hit\x18\x05 \x03(\v2\x19.dssandbox.agent.v1.LimitR\tlimitsHit\"_\n" +
 	"\x05Limit\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\tR\x05limit\x12\x18\n" +
 	"\aallowed\x18\x02 \x01(\x03R\aallowed\x12\x12\n" +
@@ -617,30 +747,36 @@ func file_fault_proto_rawDescGZIP() []byte {
 }
 
 var file_fault_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fault_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fault_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fault_proto_goTypes = []any{
-	(Fault_Kind)(0),      // 0: dssandbox.agent.v1.Fault.Kind
-	(*Fault)(nil),        // 1: dssandbox.agent.v1.Fault
-	(*SpecNotFound)(nil), // 2: dssandbox.agent.v1.SpecNotFound
-	(*StartFailure)(nil), // 3: dssandbox.agent.v1.StartFailure
-	(*ExitFailure)(nil),  // 4: dssandbox.agent.v1.ExitFailure
-	(*ExitStatus)(nil),   // 5: dssandbox.agent.v1.ExitStatus
-	(*Limit)(nil),        // 6: dssandbox.agent.v1.Limit
+	(Fault_Kind)(0),       // 0: dssandbox.agent.v1.Fault.Kind
+	(*Fault)(nil),         // 1: dssandbox.agent.v1.Fault
+	(*Skipped)(nil),       // 2: dssandbox.agent.v1.Skipped
+	(*SpecNotFound)(nil),  // 3: dssandbox.agent.v1.SpecNotFound
+	(*StartFailure)(nil),  // 4: dssandbox.agent.v1.StartFailure
+	(*ExitFailure)(nil),   // 5: dssandbox.agent.v1.ExitFailure
+	(*ExitStatus)(nil),    // 6: dssandbox.agent.v1.ExitStatus
+	(*Limit)(nil),         // 7: dssandbox.agent.v1.Limit
+	(*Skipped_Entry)(nil), // 8: dssandbox.agent.v1.Skipped.Entry
 }
 var file_fault_proto_depIdxs = []int32{
-	0, // 0: dssandbox.agent.v1.Fault.kinds:type_name -> dssandbox.agent.v1.Fault.Kind
-	2, // 1: dssandbox.agent.v1.Fault.spec_not_found:type_name -> dssandbox.agent.v1.SpecNotFound
-	3, // 2: dssandbox.agent.v1.Fault.start:type_name -> dssandbox.agent.v1.StartFailure
-	4, // 3: dssandbox.agent.v1.Fault.exit:type_name -> dssandbox.agent.v1.ExitFailure
-	6, // 4: dssandbox.agent.v1.Fault.limit:type_name -> dssandbox.agent.v1.Limit
-	1, // 5: dssandbox.agent.v1.StartFailure.cause:type_name -> dssandbox.agent.v1.Fault
-	5, // 6: dssandbox.agent.v1.ExitFailure.status:type_name -> dssandbox.agent.v1.ExitStatus
-	6, // 7: dssandbox.agent.v1.ExitStatus.limit:type_name -> dssandbox.agent.v1.Limit
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	0,  // 0: dssandbox.agent.v1.Fault.kinds:type_name -> dssandbox.agent.v1.Fault.Kind
+	3,  // 1: dssandbox.agent.v1.Fault.spec_not_found:type_name -> dssandbox.agent.v1.SpecNotFound
+	4,  // 2: dssandbox.agent.v1.Fault.start:type_name -> dssandbox.agent.v1.StartFailure
+	5,  // 3: dssandbox.agent.v1.Fault.exit:type_name -> dssandbox.agent.v1.ExitFailure
+	7,  // 4: dssandbox.agent.v1.Fault.limit:type_name -> dssandbox.agent.v1.Limit
+	2,  // 5: dssandbox.agent.v1.Fault.skipped:type_name -> dssandbox.agent.v1.Skipped
+	8,  // 6: dssandbox.agent.v1.Skipped.entries:type_name -> dssandbox.agent.v1.Skipped.Entry
+	1,  // 7: dssandbox.agent.v1.StartFailure.cause:type_name -> dssandbox.agent.v1.Fault
+	6,  // 8: dssandbox.agent.v1.ExitFailure.status:type_name -> dssandbox.agent.v1.ExitStatus
+	7,  // 9: dssandbox.agent.v1.ExitStatus.limit:type_name -> dssandbox.agent.v1.Limit
+	7,  // 10: dssandbox.agent.v1.ExitStatus.limits_hit:type_name -> dssandbox.agent.v1.Limit
+	1,  // 11: dssandbox.agent.v1.Skipped.Entry.cause:type_name -> dssandbox.agent.v1.Fault
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fault_proto_init() }
@@ -654,7 +790,7 @@ func file_fault_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fault_proto_rawDesc), len(file_fault_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1162,6 +1162,7 @@ type Usage struct {
 	PeakMemory    int64                  `protobuf:"varint,2,opt,name=peak_memory,json=peakMemory,proto3" json:"peak_memory,omitempty"`
 	Files         []*FileChange          `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
 	FilesPartial  bool                   `protobuf:"varint,4,opt,name=files_partial,json=filesPartial,proto3" json:"files_partial,omitempty"`
+	LimitsHit     []*Limit               `protobuf:"bytes,5,rep,name=limits_hit,json=limitsHit,proto3" json:"limits_hit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1222,6 +1223,13 @@ func (x *Usage) GetFilesPartial() bool {
 		return x.FilesPartial
 	}
 	return false
+}
+
+func (x *Usage) GetLimitsHit() []*Limit {
+	if x != nil {
+		return x.LimitsHit
+	}
+	return nil
 }
 
 type FileChange struct {
@@ -1686,13 +1694,15 @@ const file_kernel_proto_rawDesc = "" +
 	"\x12StartMeterResponse\x12\x14\n" +
 	"\x05meter\x18\x01 \x01(\x04R\x05meter\"(\n" +
 	"\x10StopMeterRequest\x12\x14\n" +
-	"\x05meter\x18\x01 \x01(\x04R\x05meter\"\x95\x01\n" +
+	"\x05meter\x18\x01 \x01(\x04R\x05meter\"\xcf\x01\n" +
 	"\x05Usage\x12\x10\n" +
 	"\x03cpu\x18\x01 \x01(\x03R\x03cpu\x12\x1f\n" +
 	"\vpeak_memory\x18\x02 \x01(\x03R\n" +
 	"peakMemory\x124\n" +
 	"\x05files\x18\x03 \x03(\v2\x1e.dssandbox.agent.v1.FileChangeR\x05files\x12#\n" +
-	"\rfiles_partial\x18\x04 \x01(\bR\ffilesPartial\"D\n" +
+	"\rfiles_partial\x18\x04 \x01(\bR\ffilesPartial\x128\n" +
+	"\n" +
+	"limits_hit\x18\x05 \x03(\v2\x19.dssandbox.agent.v1.LimitR\tlimitsHit\"D\n" +
 	"\n" +
 	"FileChange\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
@@ -1781,6 +1791,7 @@ var file_kernel_proto_goTypes = []any{
 	nil,                          // 27: dssandbox.agent.v1.StartKernelRequest.EnvEntry
 	(*KernelSpec)(nil),           // 28: dssandbox.agent.v1.KernelSpec
 	(*ExitStatus)(nil),           // 29: dssandbox.agent.v1.ExitStatus
+	(*Limit)(nil),                // 30: dssandbox.agent.v1.Limit
 }
 var file_kernel_proto_depIdxs = []int32{
 	27, // 0: dssandbox.agent.v1.StartKernelRequest.env:type_name -> dssandbox.agent.v1.StartKernelRequest.EnvEntry
@@ -1795,33 +1806,34 @@ var file_kernel_proto_depIdxs = []int32{
 	11, // 9: dssandbox.agent.v1.RelayResponse.end:type_name -> dssandbox.agent.v1.RelayEnd
 	29, // 10: dssandbox.agent.v1.RelayEnd.status:type_name -> dssandbox.agent.v1.ExitStatus
 	21, // 11: dssandbox.agent.v1.Usage.files:type_name -> dssandbox.agent.v1.FileChange
-	1,  // 12: dssandbox.agent.v1.Kernel.StartKernel:input_type -> dssandbox.agent.v1.StartKernelRequest
-	3,  // 13: dssandbox.agent.v1.Kernel.ListKernels:input_type -> dssandbox.agent.v1.ListKernelsRequest
-	6,  // 14: dssandbox.agent.v1.Kernel.Relay:input_type -> dssandbox.agent.v1.RelayRequest
-	12, // 15: dssandbox.agent.v1.Kernel.SignalKernel:input_type -> dssandbox.agent.v1.SignalKernelRequest
-	14, // 16: dssandbox.agent.v1.Kernel.WaitKernel:input_type -> dssandbox.agent.v1.WaitKernelRequest
-	15, // 17: dssandbox.agent.v1.Kernel.Diagnose:input_type -> dssandbox.agent.v1.DiagnoseRequest
-	17, // 18: dssandbox.agent.v1.Kernel.StartMeter:input_type -> dssandbox.agent.v1.StartMeterRequest
-	19, // 19: dssandbox.agent.v1.Kernel.StopMeter:input_type -> dssandbox.agent.v1.StopMeterRequest
-	22, // 20: dssandbox.agent.v1.Kernel.Park:input_type -> dssandbox.agent.v1.ParkRequest
-	24, // 21: dssandbox.agent.v1.Kernel.Wake:input_type -> dssandbox.agent.v1.WakeRequest
-	25, // 22: dssandbox.agent.v1.Kernel.CloseParked:input_type -> dssandbox.agent.v1.CloseParkedRequest
-	2,  // 23: dssandbox.agent.v1.Kernel.StartKernel:output_type -> dssandbox.agent.v1.KernelInfo
-	4,  // 24: dssandbox.agent.v1.Kernel.ListKernels:output_type -> dssandbox.agent.v1.ListKernelsResponse
-	8,  // 25: dssandbox.agent.v1.Kernel.Relay:output_type -> dssandbox.agent.v1.RelayResponse
-	13, // 26: dssandbox.agent.v1.Kernel.SignalKernel:output_type -> dssandbox.agent.v1.SignalKernelResponse
-	29, // 27: dssandbox.agent.v1.Kernel.WaitKernel:output_type -> dssandbox.agent.v1.ExitStatus
-	16, // 28: dssandbox.agent.v1.Kernel.Diagnose:output_type -> dssandbox.agent.v1.DiagnoseResponse
-	18, // 29: dssandbox.agent.v1.Kernel.StartMeter:output_type -> dssandbox.agent.v1.StartMeterResponse
-	20, // 30: dssandbox.agent.v1.Kernel.StopMeter:output_type -> dssandbox.agent.v1.Usage
-	23, // 31: dssandbox.agent.v1.Kernel.Park:output_type -> dssandbox.agent.v1.ParkResponse
-	2,  // 32: dssandbox.agent.v1.Kernel.Wake:output_type -> dssandbox.agent.v1.KernelInfo
-	26, // 33: dssandbox.agent.v1.Kernel.CloseParked:output_type -> dssandbox.agent.v1.CloseParkedResponse
-	23, // [23:34] is the sub-list for method output_type
-	12, // [12:23] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	30, // 12: dssandbox.agent.v1.Usage.limits_hit:type_name -> dssandbox.agent.v1.Limit
+	1,  // 13: dssandbox.agent.v1.Kernel.StartKernel:input_type -> dssandbox.agent.v1.StartKernelRequest
+	3,  // 14: dssandbox.agent.v1.Kernel.ListKernels:input_type -> dssandbox.agent.v1.ListKernelsRequest
+	6,  // 15: dssandbox.agent.v1.Kernel.Relay:input_type -> dssandbox.agent.v1.RelayRequest
+	12, // 16: dssandbox.agent.v1.Kernel.SignalKernel:input_type -> dssandbox.agent.v1.SignalKernelRequest
+	14, // 17: dssandbox.agent.v1.Kernel.WaitKernel:input_type -> dssandbox.agent.v1.WaitKernelRequest
+	15, // 18: dssandbox.agent.v1.Kernel.Diagnose:input_type -> dssandbox.agent.v1.DiagnoseRequest
+	17, // 19: dssandbox.agent.v1.Kernel.StartMeter:input_type -> dssandbox.agent.v1.StartMeterRequest
+	19, // 20: dssandbox.agent.v1.Kernel.StopMeter:input_type -> dssandbox.agent.v1.StopMeterRequest
+	22, // 21: dssandbox.agent.v1.Kernel.Park:input_type -> dssandbox.agent.v1.ParkRequest
+	24, // 22: dssandbox.agent.v1.Kernel.Wake:input_type -> dssandbox.agent.v1.WakeRequest
+	25, // 23: dssandbox.agent.v1.Kernel.CloseParked:input_type -> dssandbox.agent.v1.CloseParkedRequest
+	2,  // 24: dssandbox.agent.v1.Kernel.StartKernel:output_type -> dssandbox.agent.v1.KernelInfo
+	4,  // 25: dssandbox.agent.v1.Kernel.ListKernels:output_type -> dssandbox.agent.v1.ListKernelsResponse
+	8,  // 26: dssandbox.agent.v1.Kernel.Relay:output_type -> dssandbox.agent.v1.RelayResponse
+	13, // 27: dssandbox.agent.v1.Kernel.SignalKernel:output_type -> dssandbox.agent.v1.SignalKernelResponse
+	29, // 28: dssandbox.agent.v1.Kernel.WaitKernel:output_type -> dssandbox.agent.v1.ExitStatus
+	16, // 29: dssandbox.agent.v1.Kernel.Diagnose:output_type -> dssandbox.agent.v1.DiagnoseResponse
+	18, // 30: dssandbox.agent.v1.Kernel.StartMeter:output_type -> dssandbox.agent.v1.StartMeterResponse
+	20, // 31: dssandbox.agent.v1.Kernel.StopMeter:output_type -> dssandbox.agent.v1.Usage
+	23, // 32: dssandbox.agent.v1.Kernel.Park:output_type -> dssandbox.agent.v1.ParkResponse
+	2,  // 33: dssandbox.agent.v1.Kernel.Wake:output_type -> dssandbox.agent.v1.KernelInfo
+	26, // 34: dssandbox.agent.v1.Kernel.CloseParked:output_type -> dssandbox.agent.v1.CloseParkedResponse
+	24, // [24:35] is the sub-list for method output_type
+	13, // [13:24] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_kernel_proto_init() }

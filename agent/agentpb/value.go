@@ -19,7 +19,29 @@ func NewExitStatus(s backends.ExitStatus) *ExitStatus {
 	if s.Limit != nil {
 		x.Limit = NewLimit(s.Limit)
 	}
+	x.LimitsHit = newLimitsHit(s.LimitsHit)
 	return x
+}
+
+// maxLimitsHit is how many limits there are at most, and some more.
+const maxLimitsHit = 32
+
+func newLimitsHit(hit []*backends.LimitError) []*Limit {
+	var out []*Limit
+	for _, l := range hit[:min(len(hit), maxLimitsHit)] {
+		out = append(out, NewLimit(l))
+	}
+	return out
+}
+
+func limitsHit(hit []*Limit) []*backends.LimitError {
+	var out []*backends.LimitError
+	for _, l := range hit[:min(len(hit), maxLimitsHit)] {
+		if l != nil {
+			out = append(out, l.Value())
+		}
+	}
+	return out
 }
 
 // Value is the status.
@@ -34,6 +56,7 @@ func (x *ExitStatus) Value() backends.ExitStatus {
 	if x.Limit != nil {
 		s.Limit = x.Limit.Value()
 	}
+	s.LimitsHit = limitsHit(x.LimitsHit)
 	return s
 }
 
@@ -106,7 +129,7 @@ func (x *KernelSpec) Value() (messaging.KernelSpec, error) {
 
 // NewUsage is what a span of work used.
 func NewUsage(u backends.Usage) *Usage {
-	x := &Usage{Cpu: int64(u.CPU), PeakMemory: u.PeakMemory, FilesPartial: u.FilesPartial}
+	x := &Usage{Cpu: int64(u.CPU), PeakMemory: u.PeakMemory, FilesPartial: u.FilesPartial, LimitsHit: newLimitsHit(u.LimitsHit)}
 	size := 0
 	for _, f := range u.Files {
 		if size += len(f.Path) + 32; size > MaxMessage/2 {
@@ -120,7 +143,7 @@ func NewUsage(u backends.Usage) *Usage {
 
 // Value is the usage.
 func (x *Usage) Value() backends.Usage {
-	u := backends.Usage{CPU: time.Duration(x.Cpu), PeakMemory: x.PeakMemory, FilesPartial: x.FilesPartial}
+	u := backends.Usage{CPU: time.Duration(x.Cpu), PeakMemory: x.PeakMemory, FilesPartial: x.FilesPartial, LimitsHit: limitsHit(x.LimitsHit)}
 	for _, f := range x.Files {
 		u.Files = append(u.Files, backends.FileChange{Path: f.Path, Op: backends.ChangeKind(bounded(f.Op)), Size: f.Size})
 	}

@@ -111,7 +111,7 @@ func (ks *kernels) follow(k *kernel) {
 	close(k.linked)
 	var senders sync.WaitGroup
 	if k.linkErr == nil {
-		k.link.Begin(k.queue.push, nil)
+		k.link.Begin(k.queue.push, k.queue.skip)
 		sending, stop := context.WithCancel(ks.life)
 		for channel, outlet := range k.outlets {
 			senders.Go(func() { k.send(sending, channel, outlet) })

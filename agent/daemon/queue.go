@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
+	"github.com/ds-sandbox/ds-sandbox/messaging/zmtp"
 )
 
 // queue keeps what a kernel said until the host has acknowledged it. It never holds the kernel's sockets up for what may be left
@@ -71,6 +72,19 @@ func (q *queue) push(channel messaging.Channel, frames [][]byte) {
 	q.list = append(q.list, entry{number: q.next, count: 1, channel: channel, frames: frames, size: size})
 	q.next++
 	q.bytes += size
+	rouse(&q.news)
+}
+
+// skip notes a message that was left out before it came here.
+func (q *queue) skip(_ messaging.Channel, skipped *zmtp.SkippedError) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.list = append(q.list, entry{number: q.next, count: 1, size: skipped.Size})
+	q.next++
+	q.gaps++
 	rouse(&q.news)
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import sys
 import warnings
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from typing import Callable
 
+from ipykernel.compiler import XCachingCompiler
 from ipykernel.zmqshell import ZMQExitAutocall, ZMQInteractiveShell
 from traitlets import default
 
@@ -21,6 +24,8 @@ except ImportError:  # before IPython 9
 MAX_KEPT = (
     1 << 20
 )  # characters of a run's stdout, and of its stderr; the rest is not in a notebook of %notebook
+
+LONG = 1 << 20  # characters of code on which what IPython does in Python takes seconds
 
 
 class Exit(ZMQExitAutocall):
@@ -38,6 +43,29 @@ def is_success(error: object) -> bool:
     return isinstance(error, SystemExit) and error.code in (None, 0)
 
 
+class Compiler(XCachingCompiler):
+    """ipykernel's, which names code by a hash that is written in Python."""
+
+    def get_code_name(self, raw_code: str, code: str, number: int) -> str:
+        """Returns the file name that tracebacks have for code."""
+        if len(raw_code) >= LONG:
+            raw_code = hashlib.sha256(raw_code.encode("utf-8", "surrogatepass")).hexdigest()
+        return super().get_code_name(raw_code, code, number)
+
+
+def is_python(code: str) -> bool:
+    """Reports whether IPython has nothing to change in code."""
+    if code.lstrip().startswith(("In [", ">>>")):  # a prompt that was copied with it
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come when it is compiled
+        try:
+            ast.parse(code)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
+
+
 class SandboxShell(ZMQInteractiveShell):
     """A shell whose code ends as a program does, and which hears what streams send.
 
@@ -49,15 +77,33 @@ class SandboxShell(ZMQInteractiveShell):
     def _default_exiter(self) -> Exit:
         return Exit(self)
 
+    def init_instance_attrs(self) -> None:
+        """Sets up the compiler among others."""
+        super().init_instance_attrs()
+        if type(self.compile) is XCachingCompiler:
+            self.compile = Compiler()
+
     def init_traceback_handlers(self, custom_exceptions) -> None:
         """Sets up tracebacks, and leaves out the advice how to leave a terminal."""
         super().init_traceback_handlers(custom_exceptions)
+        self._own_transforms = self._transforms()
         warnings.filterwarnings("ignore", "To exit: use 'exit'", UserWarning)
 
     def showtraceback(self, exc_tuple=None, *args, **kwargs) -> None:
         """Shows an exception, unless it is the end of the code as it should be."""
         if not is_success((exc_tuple or sys.exc_info())[1]):
             super().showtraceback(exc_tuple, *args, **kwargs)
+
+    def transform_cell(self, raw_cell: str) -> str:
+        """Turns IPython's syntax into Python's. What is long and Python already is spared the tokenizer."""
+        if len(raw_cell) < LONG or self._transforms() != self._own_transforms or not is_python(raw_cell):
+            return super().transform_cell(raw_cell)
+        return raw_cell if raw_cell.endswith("\n") else raw_cell + "\n"
+
+    def _transforms(self) -> list[int]:
+        manager = self.input_transformer_manager
+        lists = manager.cleanup_transforms, manager.line_transforms, manager.token_transformers
+        return [*map(len, lists), len(self.input_transformers_post)]
 
     async def run_code(self, code_obj, result=None, **options) -> bool:
         """Runs a part of a run's code; the result is whether to leave out the rest."""

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,11 +37,11 @@ func TestHostsThatFloodHarmNobody(t *testing.T) {
 		func(c net.Conn) { flood(c, hello, frame(6, 0, 0, make([]byte, 8))) }, // pings
 		func(c net.Conn) { flood(c, hello, settings()) },                      //
 		func(c net.Conn) {
-			flood(c, append(hello, frame(1, 0, 1, []byte{0x82})...), frame(9, 0, 1, make([]byte, 16<<10)))
+			flood(c, slices.Concat(hello, frame(1, 0, 1, []byte{0x82})), frame(9, 0, 1, make([]byte, 16<<10)))
 		}, // headers
 		func(c net.Conn) { flood(c, hello, []byte("garbage")) }, //
 		func(c net.Conn) {
-			_, _ = c.Write(append(hello, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1))
+			_, _ = c.Write(slices.Concat(hello, []byte{0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1}))
 			_, _ = io.Copy(io.Discard, c)
 		},
 		func(c net.Conn) { // streams that are reset at once

@@ -47,7 +47,8 @@ type relay struct {
 	// Of the reader alone.
 	parts    agentpb.Assembler
 	decoders map[messaging.Channel]*messaging.Decoder
-	next     uint64 // number of the message that is due; 0 before the first stream
+	next     uint64            // number of the message that is due; 0 before the first stream
+	running  *messaging.Header // of the request whose run is under way
 
 	writing sync.Mutex // held while something is written; guards what follows
 	stream  *relayStream
@@ -57,7 +58,6 @@ type relay struct {
 	begun   bool
 
 	mu      sync.Mutex // guards what follows
-	runs    bool       // a run is under way, as far as the kernel has told
 	due     uint64     // to be acknowledged
 	unacked int        // messages, and their bytes, since the last acknowledgement
 	bytes   int64
@@ -354,6 +354,9 @@ func (r *relay) take(answer *agentpb.RelayResponse, handle func(*messaging.Messa
 		if r.c.opts.Dropped != nil {
 			r.c.opts.Dropped(r.k.id, int64(d.Messages), int64(d.Bytes))
 		}
+		if r.running != nil {
+			handle(messaging.LeftOutOf(r.running, int64(d.Bytes)))
+		}
 		r.acknowledge(r.next-1, 0)
 	}
 	return answer.End, nil
@@ -384,18 +387,18 @@ func (r *relay) follow(m *messaging.Message) {
 	if err != nil || !ok {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.runs = status.ExecutionState == messaging.StateBusy
+	r.running = nil
+	if status.ExecutionState == messaging.StateBusy {
+		r.running = m.Parent
+	}
 }
 
 // acknowledge notes that a message was handed over, and tells the agent by and by.
 func (r *relay) acknowledge(number uint64, size int64) {
-	r.mu.Lock()
-	if r.runs {
-		r.mu.Unlock()
+	if r.running != nil {
 		return
 	}
+	r.mu.Lock()
 	r.due = number
 	r.unacked++
 	r.bytes += size

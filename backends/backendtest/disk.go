@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,7 +30,7 @@ while time.monotonic() < end:
 print("alive", end="")
 `
 
-func testDisk(t *testing.T, open Open) {
+func testDisk(t *testing.T, open Open, lacks []Lack) {
 	limits := backends.Limits{Disk: 60 << 20}
 	withLimits(t, open, "WhatIsHardToCountIsNoReason", limits, func(t *testing.T, ctx context.Context, in backends.Instance) {
 		c := startKernel(t, ctx, in, backends.KernelConfig{})
@@ -93,6 +94,9 @@ time.sleep(60)`)
 		require.NoError(t, files.Import(ctx, "in", &buf), "what was removed is free again")
 		require.Equal(t, "kept", c.run("time.sleep(1); print(kept, end='')"))
 	})
+	if slices.Contains(lacks, LacksUserFolders) {
+		return
+	}
 	t.Run("OfAUsersFolder", func(t *testing.T) {
 		mine := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(mine, "large"), make([]byte, 40<<20), 0o600))

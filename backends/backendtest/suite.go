@@ -44,13 +44,13 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("kernels", func(t *testing.T) { testKernels(t, open) })
 	t.Run("branches", func(t *testing.T) { testBranches(t, open) })
 	t.Run("isolation", func(t *testing.T) { testIsolation(t, open) })
-	RunLimits(t, open)
+	RunLimits(t, open, lacks...)
 }
 
 // RunLimits runs the part of the suite about limits, figures and pauses, for a backend that has several ways to hold them.
-func RunLimits(t *testing.T, open Open) {
+func RunLimits(t *testing.T, open Open, lacks ...Lack) {
 	t.Run("limits", func(t *testing.T) { testLimits(t, open) })
-	t.Run("disk", func(t *testing.T) { testDisk(t, open) })
+	t.Run("disk", func(t *testing.T) { testDisk(t, open, lacks) })
 	t.Run("shared memory", func(t *testing.T) { testSharedMemory(t, open) })
 	t.Run("stats", func(t *testing.T) { testStats(t, open) })
 	t.Run("pause", func(t *testing.T) { testPause(t, open) })

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/api/types/filters"
+	api "github.com/docker/docker/api/types/image"
 
 	"github.com/ds-sandbox/ds-sandbox/backends/docker/agentbinary"
 	"github.com/ds-sandbox/ds-sandbox/images"
@@ -92,7 +94,21 @@ func Build(ctx context.Context, config Config, opts *BuildOptions) (*ImageInfo, 
 	if err != nil {
 		return nil, err
 	}
+	e.removeReplaced(ctx)
 	return e.describe(ctx, img)
+}
+
+// removeReplaced removes images of ours whose names a newer build has taken. One that a container uses stays, and layers that others have.
+func (e *engine) removeReplaced(ctx context.Context) {
+	list, err := e.api.ImageList(ctx, api.ListOptions{
+		Filters: filters.NewArgs(filters.Arg("label", labelImage+"="+imageKernel), filters.Arg("dangling", "true")),
+	})
+	if err != nil {
+		return
+	}
+	for _, old := range list {
+		_, _ = e.api.ImageRemove(ctx, old.ID, api.RemoveOptions{PruneChildren: true})
+	}
 }
 
 func (e *engine) describe(ctx context.Context, img *image) (*ImageInfo, error) {

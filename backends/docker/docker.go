@@ -31,7 +31,7 @@ type Config struct {
 	// NoForkServer has every kernel started afresh; else a fork server imports the modules of Preload once an instance has its first kernel.
 	NoForkServer bool
 	Preload      []string
-	// Silence is how long the agent of a container lives without a word from us; 10 min.
+	// Silence is how long the agent of a container lives without a word from us; 2 min.
 	Silence time.Duration
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
@@ -51,7 +51,7 @@ func (c *Config) merge(asked backends.Container) backends.Container {
 }
 
 // DefaultSilence is Config.Silence's.
-const DefaultSilence = 10 * time.Minute
+const DefaultSilence = 2 * time.Minute
 
 // Backend is a backends.Backend on a container engine. The caller ends it with Close.
 type Backend struct {

@@ -242,6 +242,16 @@ func (in *instance) endWith(wrong *end) {
 	}
 }
 
+// check is state, once more asked for where it may be that the container goes on and we have not heard of it yet.
+func (in *instance) check(ctx context.Context) error {
+	err := in.state()
+	if errors.Is(err, ErrFrozen) {
+		in.look(ctx)
+		err = in.state()
+	}
+	return err
+}
+
 // state tells why nothing can be asked of the container; nil when it can.
 func (in *instance) state() error {
 	in.mu.Lock()
@@ -308,7 +318,7 @@ func (in *instance) Enforcement() map[backends.LimitName]backends.Enforcer {
 
 // Stats are the engine's figures, with the agent's of processes and disk.
 func (in *instance) Stats(ctx context.Context) (backends.Stats, error) {
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return backends.Stats{}, err
 	}
 	stats, err := in.inner.Stats(ctx)
@@ -325,7 +335,7 @@ func (in *instance) Stats(ctx context.Context) (backends.Stats, error) {
 
 // StartKernel starts a kernel.
 func (in *instance) StartKernel(ctx context.Context, cfg backends.KernelConfig) (backends.KernelProcess, error) {
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return nil, err
 	}
 	k, err := in.inner.StartKernel(ctx, cfg)
@@ -337,7 +347,7 @@ func (in *instance) StartKernel(ctx context.Context, cfg backends.KernelConfig) 
 
 // StartCommand starts a program.
 func (in *instance) StartCommand(ctx context.Context, cmd backends.Cmd) (backends.Command, error) {
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return nil, err
 	}
 	c, err := in.inner.StartCommand(ctx, cmd)
@@ -363,7 +373,7 @@ func (in *instance) Snapshot(ctx context.Context) (string, error) {
 	if in.destroyed {
 		return "", backends.ErrDestroyed
 	}
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return "", fmt.Errorf("docker: snapshot %s: %w", in.id, err)
 	}
 	in.setSnapping(true) // calls wait for the moment, see patience
@@ -405,7 +415,7 @@ func (in *instance) Destroy(ctx context.Context) error {
 
 // Pause stops what the code has started; the agent goes on, so that files and figures are there.
 func (in *instance) Pause(ctx context.Context) error {
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return err
 	}
 	return in.lost(in.inner.Pause(ctx))
@@ -413,7 +423,7 @@ func (in *instance) Pause(ctx context.Context) error {
 
 // Resume lets it go on.
 func (in *instance) Resume(ctx context.Context) error {
-	if err := in.state(); err != nil {
+	if err := in.check(ctx); err != nil {
 		return err
 	}
 	return in.lost(in.inner.Resume(ctx))

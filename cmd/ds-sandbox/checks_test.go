@@ -31,7 +31,7 @@ func TestDoctorTriesAKernel(t *testing.T) {
 		require.Contains(t, c.out.String(), "* "+python)
 		require.Regexp(t, `kernel ipython \S+, protocol 5\.\d: ready in \d+ ms, 1 \+ 1 took`, c.out.String())
 		require.Regexp(t, `isolation (files|none) \(.+\)`, c.out.String())
-		require.Regexp(t, `Python +\S+ \(config\)`, c.out.String())
+		require.Regexp(t, `Python +\S+ \(--python\)`, c.out.String())
 		require.Regexp(t, `DefaultTimeout +1m30s \(environment SANDBOX_TIMEOUT\)`, c.out.String())
 		require.Contains(t, c.out.String(), "not preloaded for lack of them: no_such.module\n")
 		require.Contains(t, c.out.String(), "all is well")

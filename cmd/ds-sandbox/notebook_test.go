@@ -71,7 +71,7 @@ func TestNotebookEndsAsItsCellsDo(t *testing.T) {
 		"exit with a code":    {source: "raise SystemExit(7)", code: 7},
 		"time is over":        {source: "while True: pass", args: []string{"--timeout", "0.5"}, code: exitTimeout, err: "cell 2 (In [2]): run timed out after 500ms"},
 		"a dying kernel":      {source: "import os; os._exit(3)", code: exitFailed, err: "process exited with code 3"},
-		"an unknown kernel":   {source: "1", args: []string{"--kernel", "fortran77"}, code: exitFailed, err: `kernel "fortran77" not found`},
+		"an unknown kernel":   {source: "1", args: []string{"--kernel", "fortran77"}, code: exitUsage, err: `kernel "fortran77" not found`},
 		"an unknown language": {source: "1", args: []string{"-k", "Python3"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestNotebookOfAnUnknownKernelSaysWhatToDo(t *testing.T) {
 		nb.Metadata["kernelspec"].(map[string]any)["name"] = "my-env"
 		require.NoError(t, nb.WriteFile(in))
 		c := start(t, nil, "notebook", "run", in, "-o", in, "--python", python)
-		require.Equal(t, exitFailed, c.wait())
+		require.Equal(t, exitUsage, c.wait())
 		require.Contains(t, c.err.String(), `kernel "my-env" not found`)
 		require.Contains(t, c.err.String(), "--kernel runs the notebook on another kernel")
 	})

@@ -46,3 +46,26 @@ def test_script_has_its_arguments_and_its_name(kernel):
     kernel.run("del __file__")
     for bad in (["a", 1], [], "a", {"a": 1}, None):
         assert kernel.run(look, metadata={"ds_sandbox": {"argv": bad}}).result == before
+
+
+def test_long_code_is_run_as_any(kernel):
+    pad = "x = '''" + "y" * (1 << 20) + "'''\n"
+    kernel.run("import asyncio")
+    assert kernel.run(pad + "len(x)").result == str(1 << 20)
+    assert kernel.run(pad + "await asyncio.sleep(0, len(x))").result == str(1 << 20)
+    assert kernel.run(pad + "_d = %pwd\nlen(x)").result == str(1 << 20)
+    assert kernel.run(pad + "def f(:").reply["ename"] == "SyntaxError"
+    assert kernel.run("In [1]: " + pad + "len(x)").result == str(1 << 20)
+    kernel.run("get_ipython().input_transformers_post.append(lambda lines: [*lines, '2 + 3'])")
+    assert kernel.run(pad).result == "5"
+    kernel.run("get_ipython().input_transformers_post.clear()")
+
+
+def test_long_code_costs_what_python_takes(kernel):
+    code = "x = '''" + ("y" * 99 + "\n") * 100_000 + "'''\n"
+    kernel.run("import ast, time\nbefore = time.process_time()")
+    kernel.run(code)
+    look = "took = time.process_time() - before; code = In[-2]; before = time.process_time()\n"
+    look += "for _ in range(3): ast.parse(code)\ntook, time.process_time() - before"
+    took, parsed = eval(kernel.run(look).result)
+    assert took < 10 * parsed
