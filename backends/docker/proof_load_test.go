@@ -78,8 +78,8 @@ func pair(t *testing.T, profile backends.Profile, limits backends.Limits) (in, n
 // TestProofBombs has code use up what a limit bounds, as the user and as root: it ends with the limit's name, and the sandbox lives.
 func TestProofBombs(t *testing.T) {
 	const (
-		fork   = "bomb() { bomb | bomb & }; bomb; exec sleep 600"
-		detach = "bomb() { setsid bash -c \"$(declare -f bomb); bomb\" & setsid bash -c \"$(declare -f bomb); bomb\" & }; bomb; exec sleep 600"
+		fork   = "bomb() { bomb | bomb & }; bomb & exec sleep 600"
+		detach = "bomb() { setsid bash -c \"$(declare -f bomb); bomb\" & setsid bash -c \"$(declare -f bomb); bomb\" & }; bomb & exec sleep 600"
 		memory = "exec python3 -c 'x = [bytearray(1 << 20) for _ in range(3000)]'"
 		memfd  = `exec python3 -c 'import os
 f = os.memfd_create("x")
