@@ -98,11 +98,14 @@ func TestProofAgentThatLiesLater(t *testing.T) {
 				require.NoError(t, err)
 				for name, call := range map[string]func(context.Context) error{
 					"run":  func(ctx context.Context) error { _, err := sbx.RunCode(ctx, "1", nil); return err },
-					"list": func(ctx context.Context) error { _, err := sbx.Files().List(ctx, "", nil); return err },
+					"list": func(ctx context.Context) error { _, err := sbx.Files().List(ctx, ""); return err },
 					"export": func(ctx context.Context) error {
 						return sbx.Files().Export(ctx, "", &bounded{left: 64 << 20})
 					},
-					"write":   func(ctx context.Context) error { _, err := sbx.Files().WriteFrom(ctx, "x", io.LimitReader(zeros{}, 8<<20), nil); return err },
+					"write": func(ctx context.Context) error {
+						_, err := sbx.Files().WriteFrom(ctx, "x", io.LimitReader(zeros{}, 8<<20), nil)
+						return err
+					},
 					"command": func(ctx context.Context) error { _, err := sbx.Commands().Run(ctx, "true", nil); return err },
 				} {
 					ctx, cancel := context.WithTimeout(testContext(t), 1500*time.Millisecond)
