@@ -39,10 +39,16 @@ const (
 // can't be looked into holds is taken from the count before.
 func measureDisk(ctx context.Context, before map[inode]int64, dirs ...string) diskUse {
 	begin := time.Now()
-	c := counter{ctx: ctx, buf: make([]byte, 32<<10), linked: make(map[inode]bool), before: before}
+	c := counter{ctx: ctx, buf: make([]byte, 32<<10), linked: make(map[inode]bool), tops: make(map[inode]bool), before: before}
 	c.use.folders = make(map[inode]int64)
 	entries := 0
 	full := false
+	for _, dir := range dirs {
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil {
+			c.tops[inodeOf(&st)] = true
+		}
+	}
 	for i, dir := range dirs {
 		began := c.use.bytes
 		if !c.tree(dir) {
@@ -66,6 +72,7 @@ type counter struct {
 	use    diskUse
 	buf    []byte
 	linked map[inode]bool // files with several names
+	tops   map[inode]bool // the folders that are counted by themselves
 	before map[inode]int64
 	path   []level // from the top to the folder that is open
 }
@@ -172,7 +179,7 @@ func (c *counter) down(fd int, st *unix.Stat_t) {
 				continue // removed since
 			}
 			c.add(&st)
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			if st.Mode&unix.S_IFMT == unix.S_IFDIR && !c.tops[inodeOf(&st)] {
 				l.folders = append(l.folders, name)
 			}
 		}

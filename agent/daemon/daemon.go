@@ -32,7 +32,7 @@ type Options struct {
 	Pythons   []string // candidates; DS_SANDBOX_PYTHON, /opt/ds-sandbox/python/bin/python, python3 on PATH
 	// Launcher is put before commands that are to run as the code's user.
 	Launcher []string
-	Measured []string      // folders besides the workspace that the code can fill; /tmp, /var/tmp and /dev/shm, when started as root
+	Measured []string      // folders besides the workspace that the code can fill; those of a Debian system, when started as root
 	Silence  time.Duration // without a host until the agent ends; 60 s
 	Budget   int64         // bytes kept for the host, of each kernel; 64 MiB
 	Build    string        // version of the program

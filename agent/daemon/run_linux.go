@@ -52,7 +52,8 @@ func (o *Options) settle() error {
 	}
 	o.Launcher = []string{self, "as-user", strconv.Itoa(o.UID), strconv.Itoa(o.GID), "--"}
 	if o.Measured == nil {
-		o.Measured = []string{"/tmp", "/var/tmp", "/dev/shm"}
+		// What the system leaves to everybody, and our own folders, which are the user's.
+		o.Measured = []string{o.Private, o.Runtime, "/run/lock", "/tmp", "/var/tmp", "/dev/shm"}
 	}
 	for _, dir := range []string{o.Workspace, o.Private, o.Runtime} {
 		if err := makeUsers(dir, o.UID, o.GID); err != nil {

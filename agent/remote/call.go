@@ -194,3 +194,28 @@ func (c *Client) abandon(name string) {
 		_, _ = c.host.Abandon(ctx, connect.NewRequest(&agentpb.AbandonRequest{Call: name})) // else it ends with the sandbox
 	})
 }
+
+// closeWait is how long a Close, which has no context, waits for the agent to hear of it.
+const closeWait = time.Second
+
+// afterwards tells the agent what nobody needs an answer to, in the order of calls while it answers. One that does not holds nobody up: it is
+// told later, if it comes back.
+func (c *Client) afterwards(tell func(ctx context.Context)) {
+	c.mu.Lock()
+	if c.fatal != nil {
+		c.mu.Unlock()
+		return
+	}
+	told := make(chan struct{})
+	c.work.Go(func() {
+		defer close(told)
+		tell(c.life)
+	})
+	c.mu.Unlock()
+	timer := time.NewTimer(closeWait)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
+	}
+}

@@ -267,8 +267,10 @@ func (o *output) Close() error {
 	o.once.Do(func() {
 		o.stop()
 		// An agent that is lost closes it with everything else.
-		_, _ = call(context.Background(), o.c.in.c, change, o.c.in.c.process.CloseOutput,
-			&agentpb.CloseOutputRequest{Process: o.c.number, Output: o.which})
+		o.c.in.c.afterwards(func(ctx context.Context) {
+			_, _ = call(ctx, o.c.in.c, change, o.c.in.c.process.CloseOutput,
+				&agentpb.CloseOutputRequest{Process: o.c.number, Output: o.which})
+		})
 	})
 	return nil
 }

@@ -131,13 +131,11 @@ func (w *watch) fetch(ctx context.Context) error {
 
 // Close ends the watch.
 func (w *watch) Close() error {
-	var err error
 	w.once.Do(func() {
 		w.stop()
-		_, err = call(context.Background(), w.in.c, change, w.in.c.files.RemoveWatcher, &agentpb.RemoveWatcherRequest{WatcherId: w.id})
-		if err != nil && (w.in.lost(err) || w.in.gone() != nil) {
-			err = nil
-		}
+		w.in.c.afterwards(func(ctx context.Context) { // an agent that is lost ends it with everything else
+			_, _ = call(ctx, w.in.c, change, w.in.c.files.RemoveWatcher, &agentpb.RemoveWatcherRequest{WatcherId: w.id})
+		})
 	})
-	return wrap("close watch", err)
+	return nil
 }

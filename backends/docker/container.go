@@ -27,6 +27,10 @@ const (
 	sharedMemory = 1 << 30
 	// spareDisk is what the storage lets an instance have beyond its limit, bytes: the agent notices first, and says so.
 	spareDisk = 64 << 20
+	// mostProcesses bounds instances without a limit of their own: a fork bomb would else use up the machine's process numbers.
+	mostProcesses = 4096
+	// killFirst has the system, when the whole machine is out of memory, end what is in containers before anything else of it.
+	killFirst = 500
 )
 
 // hostname is every container's. Without a network nobody else knows it, so its file of hosts does.
@@ -51,6 +55,7 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 		},
 		host: &container.HostConfig{
 			IpcMode: "private", ExtraHosts: []string{hostname + ":127.0.0.1"}, ShmSize: sharedMemory, Runtime: c.Runtime,
+			OomScoreAdj:   killFirst,
 			RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 			LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "1m", "max-file": "1"}},
 		},
@@ -60,6 +65,7 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 	if err := s.protect(c.Profile); err != nil {
 		return nil, err
 	}
+	s.host.SecurityOpt = append(s.host.SecurityOpt, b.engine.seccompOptions()...)
 	if c.Runtime != "" {
 		if _, ok := b.engine.info.Runtimes[c.Runtime]; !ok {
 			return nil, fmt.Errorf("runtime %q: %w: the engine at %s has %s", c.Runtime, backends.ErrUnsupported, b.engine.endpoint.Host,
@@ -76,15 +82,23 @@ func (b *Backend) settings(spec backends.Spec, img *image) (*settings, error) {
 	return s, s.limit(b.engine, spec.Limits)
 }
 
+// compatibleCapabilities are those of root in the profile compatible: what sudo, apt, pip and useradd need. Of the engine's own set it
+// lacks NET_RAW (packets with any source), MKNOD and SETFCAP (device nodes and capabilities in files, which a snapshot would
+// keep), AUDIT_WRITE (the machine's log), SYS_CHROOT and SETPCAP.
+var compatibleCapabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID",
+}
+
 // protect says what the agent may do beyond an ordinary user, and with it all else in the container at most.
 func (s *settings) protect(profile backends.Profile) error {
+	s.host.CapDrop = []string{"ALL"}
 	switch profile {
 	case "", backends.ProfileHardened:
 		// To become the code's user, and to end what it started.
-		s.host.CapDrop, s.host.CapAdd = []string{"ALL"}, []string{"CAP_SETUID", "CAP_SETGID", "CAP_KILL"}
+		s.host.CapAdd = []string{"CAP_SETUID", "CAP_SETGID", "CAP_KILL"}
 		s.host.SecurityOpt = []string{"no-new-privileges"}
 	case backends.ProfileCompatible:
-		// The engine's own set: root as containers have it, which sudo needs.
+		s.host.CapAdd = slices.Clone(compatibleCapabilities)
 	default:
 		return fmt.Errorf("profile %q is not known: use %s or %s", profile, backends.ProfileHardened, backends.ProfileCompatible)
 	}
@@ -128,6 +142,9 @@ func (s *settings) limit(e *engine, l backends.Limits) error {
 		}
 		most := int64(l.Processes) + spareProcesses
 		s.host.PidsLimit, s.by[backends.LimitProcesses] = &most, cgroup
+	} else if e.info.PidsLimit {
+		most := int64(mostProcesses)
+		s.host.PidsLimit = &most
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -31,11 +32,35 @@ func TestProfilesSayWhatCodeMayDo(t *testing.T) {
 	}
 	s, err := offline(able).settings(backends.Spec{Container: backends.Container{Profile: backends.ProfileCompatible}}, new(image))
 	require.NoError(t, err)
-	require.Empty(t, s.host.CapDrop)
+	require.Equal(t, []string{"ALL"}, []string(s.host.CapDrop))
+	for _, capability := range []string{"NET_RAW", "NET_ADMIN", "MKNOD", "SYS_CHROOT", "SETFCAP", "AUDIT_WRITE", "SYS_PTRACE", "SYS_ADMIN"} {
+		require.NotContains(t, s.host.CapAdd, "CAP_"+capability)
+	}
 	require.Empty(t, s.host.SecurityOpt)
 	require.False(t, s.host.Privileged)
 	_, err = offline(able).settings(backends.Spec{Container: backends.Container{Profile: "soft"}}, new(image))
 	require.ErrorContains(t, err, `"soft" is not known`)
+}
+
+func TestSystemCallsAreOurChoiceWhereTheEngineFilters(t *testing.T) {
+	for options, ours := range map[string]bool{
+		"": false, "name=apparmor": false, "name=seccomp,profile=default": true, "name=seccomp,profile=builtin": true,
+		"name=seccomp,profile=unconfined": true, "name=seccomp,profile=/etc/own.json": false,
+	} {
+		info := able
+		info.SecurityOptions = []string{"name=cgroupns", options}
+		s, err := offline(info).settings(backends.Spec{}, new(image))
+		require.NoError(t, err)
+		require.Equal(t, ours, len(s.host.SecurityOpt) == 2, options)
+	}
+	var profile struct {
+		Syscalls []struct{ Names []string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(compactSeccomp()), &profile))
+	for _, rule := range profile.Syscalls {
+		require.NotContains(t, rule.Names, "socketcall")
+		require.NotContains(t, rule.Names, "io_uring_setup")
+	}
 }
 
 func TestEveryContainerIsShutIn(t *testing.T) {
@@ -50,6 +75,8 @@ func TestEveryContainerIsShutIn(t *testing.T) {
 	require.Equal(t, container.IpcMode("private"), s.host.IpcMode)
 	require.Empty(t, s.host.PidMode)
 	require.False(t, s.host.AutoRemove)
+	require.EqualValues(t, mostProcesses, *s.host.PidsLimit, "a bound though there is no limit")
+	require.Positive(t, s.host.OomScoreAdj)
 	require.Equal(t, "sha256:abc", s.config.Image)
 	require.Equal(t, []string{"NONE"}, s.config.Healthcheck.Test)
 	require.Equal(t, "o", s.config.Labels[labelOwner])

@@ -59,7 +59,11 @@ func try(ctx context.Context, in backends.Instance, line string) (string, error)
 	if err != nil {
 		return "", err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Stdout().Close() }) // what is stopped never ends it
 	out, err := io.ReadAll(c.Stdout())
+	if !stop() {
+		err = context.Cause(ctx)
+	}
 	err = errors.Join(err, c.Stdout().Close(), c.Stderr().Close())
 	_, waitErr := c.Wait(ctx)
 	return string(out), errors.Join(err, waitErr)

@@ -54,8 +54,15 @@ func (g *Guard) factsOf(ctx context.Context, image, mode string) (facts netrules
 		return facts, err
 	}
 	defer func() { err = errors.Join(err, g.remove(ctx, made.ID)) }()
-	ended, failed := g.api.ContainerWait(ctx, made.ID, container.WaitConditionNextExit)
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended, failed := g.api.ContainerWait(waiting, made.ID, container.WaitConditionNextExit)
 	if err := g.api.ContainerStart(ctx, made.ID, container.StartOptions{}); err != nil {
+		cancel()
+		select { // the client's goroutine hands over one of both, and stays until then
+		case <-ended:
+		case <-failed:
+		}
 		return facts, err
 	}
 	var status int64
