@@ -23,7 +23,10 @@ SIZE = 100_000_000
 
 
 def docker(*args):
-    return subprocess.run(["docker", *args], check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(["docker", *args], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"docker {args[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def free_ports(count):

@@ -2,7 +2,7 @@ package agentpb
 
 // Protocol is the version of all this. Agent and host of different versions refuse each other: raise it with every change that the
 // other side would misunderstand.
-const Protocol = 1
+const Protocol = 2
 
 // Plain requests, for bytes without bounds. The name of the file is the query's "path".
 const (
