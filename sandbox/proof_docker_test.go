@@ -200,7 +200,7 @@ func TestProofLinksInTheWorkspace(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "the machine's", string(data))
 	target := filepath.Join(t.TempDir(), "out")
-	err = sbx.Files().Download(ctx, "", target, nil)
+	_, err = sbx.Files().Download(ctx, "", target, nil)
 	require.ErrorIs(t, err, backends.ErrOutside, "links that lead out are told of")
 	require.NoError(t, filepath.Walk(target, func(path string, info os.FileInfo, err error) error {
 		require.NoError(t, err)
