@@ -210,7 +210,7 @@ func TestProofLinksInTheWorkspace(t *testing.T) {
 	from := filepath.Join(top, "from")
 	require.NoError(t, os.Mkdir(from, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(from, "secret"), []byte("uploaded"), 0o644))
-	_ = sbx.Files().Upload(ctx, from, "dir", nil)
+	_, _ = sbx.Files().Upload(ctx, from, "dir", nil)
 	data, err = os.ReadFile(secret)
 	require.NoError(t, err)
 	require.Equal(t, "the machine's", string(data))
