@@ -46,9 +46,7 @@ class Container:
         self.id = docker(*run, "-m", "ipykernel_launcher", "--ip=0.0.0.0", f"--Session.key={key}", *flags)
         info = {f"{name}_port": port for name, port in ports.items()}
         self.client = BlockingKernelClient()
-        self.client.load_connection_info(
-            {**info, "ip": "127.0.0.1", "transport": "tcp", "key": key, "signature_scheme": "hmac-sha256"}
-        )
+        self.client.load_connection_info({**info, "ip": "127.0.0.1", "transport": "tcp", "key": key, "signature_scheme": "hmac-sha256"})
         self.client.start_channels()
         self.wait(time.monotonic() + LIMIT)
 
@@ -69,9 +67,9 @@ class Container:
         docker("rm", "-f", "-v", self.id)
 
 
-def timed(do):
+def timed(do, *args):
     start = time.perf_counter()
-    do()
+    do(*args)
     return time.perf_counter() - start
 
 
@@ -98,14 +96,14 @@ def parked(n):
     times = []
     for _ in range(n):
         container = Container()
-        times.append(timed(lambda: container.run("1+1")))
+        times.append(timed(container.run, "1+1"))
         container.end()
     return spread(times)
 
 
 def small(n):
     container = Container()
-    times = [timed(lambda: container.run("1+1")) for _ in range(n + 20)][20:]
+    times = [timed(container.run, "1+1") for _ in range(n + 20)][20:]
     container.end()
     return spread(times)
 
@@ -117,8 +115,8 @@ def files(n):
         with open(source, "wb") as f:
             f.write(b"0123456789" * (SIZE // 10))
         for _ in range(n):
-            ins.append(timed(lambda: docker("cp", "-q", source, f"{container.id}:/home/user/big")))
-            outs.append(timed(lambda: docker("cp", "-q", f"{container.id}:/home/user/big", target)))
+            ins.append(timed(docker, "cp", "-q", source, f"{container.id}:/home/user/big"))
+            outs.append(timed(docker, "cp", "-q", f"{container.id}:/home/user/big", target))
     container.end()
     out = spread(outs)
     return {**spread(ins), "floor": out["p50"], "floor_best": out["best"]}
