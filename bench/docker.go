@@ -60,7 +60,8 @@ func dockerRows() []row {
 			rate := func(seconds func(*measure) float64) func(*measure) float64 {
 				return func(x *measure) float64 { return fileSize / 1e6 / seconds(x) }
 			}
-			t.compare("100 MB file into a container (beside docker cp), p50, MB/s", m, ">= 150", "%.0f", rate(func(x *measure) float64 { return x.P50 }))
+			t.compare("100 MB file into a container (beside docker cp), p50, MB/s", m, ">= 150", "%.0f",
+				rate(func(x *measure) float64 { return x.P50 }))
 			t.compare("  best, MB/s", m, "", "%.0f", rate(func(x *measure) float64 { return x.Best }))
 			t.compare("100 MB file out of it, p50, MB/s", m, ">= 150", "%.0f", rate(func(x *measure) float64 { return x.Floor }))
 			t.compare("  best, MB/s", m, "", "%.0f", rate(func(x *measure) float64 { return x.FloorBest }))

@@ -87,7 +87,8 @@ func containersTo(ctx context.Context, e *sandbox.Engine, n int, want backends.S
 // smallInContainer measures 1+1 in a container and, in turns, locally: both meet the same machine. Floor is the local figure.
 func smallInContainer(ctx context.Context, e *sandbox.Engine, n int) (*measure, error) {
 	var m *measure
-	err := withSandboxOf(ctx, sandbox.Config{DefaultBackend: "local", NoForkServer: true, MaxSpares: sandbox.NoSpares}, func(local *sandbox.Sandbox) error {
+	config := sandbox.Config{DefaultBackend: "local", NoForkServer: true, MaxSpares: sandbox.NoSpares}
+	err := withSandboxOf(ctx, config, func(local *sandbox.Sandbox) error {
 		far, err := e.Create(ctx, nil)
 		if err != nil {
 			return err

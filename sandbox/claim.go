@@ -52,7 +52,8 @@ func (s *Sandbox) claim(ctx context.Context, o *Options) error {
 	if len(o.Env) > 0 {
 		tasks = append(tasks, func() error { setter.SetEnv(o.Env); return nil })
 	}
-	if network := s.engine.containerFor(o.Container).Network; s.container.Network.Mode != "" && !reflect.DeepEqual(network, s.container.Network) {
+	network := s.engine.containerFor(o.Container).Network
+	if s.container.Network.Mode != "" && !reflect.DeepEqual(network, s.container.Network) {
 		tasks = append(tasks, func() error { return s.SetNetwork(ctx, network) })
 	}
 	if claimer, ok := s.instance.(backends.Claimer); ok {

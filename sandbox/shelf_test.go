@@ -88,7 +88,11 @@ func TestKindsAreWhatCannotBeChangedAfterwards(t *testing.T) {
 		seen[key] = true
 	}
 	for _, o := range []Options{
-		{ID: "mine"}, {Lazy: true}, {Language: "r"}, {TimeToLive: -1}, {Env: map[string]string{"PYTHONPATH": "/x"}},
+		{ID: "mine"},
+		{Lazy: true},
+		{Language: "r"},
+		{TimeToLive: -1},
+		{Env: map[string]string{"PYTHONPATH": "/x"}},
 		of(backends.Container{Network: backends.Network{Allow: []string{"pypi.org"}, Mode: backends.NetworkNone}}),
 	} {
 		_, fits := p.kindOf(&o)

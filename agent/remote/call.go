@@ -198,7 +198,8 @@ func (c *Client) abandon(name string) {
 // closeWait is how long a Close, which has no context, waits for the agent to hear of it.
 const closeWait = time.Second
 
-// afterwards tells the agent what nobody needs an answer to, in the order of calls while it answers. One that does not holds nobody up: it is
+// afterwards tells the agent what nobody needs an answer to, in the order of calls while it answers. One that does not
+// holds nobody up: it is
 // told later, if it comes back.
 func (c *Client) afterwards(tell func(ctx context.Context)) {
 	c.mu.Lock()

@@ -118,9 +118,16 @@ while True: os.write(f, bytes(1 << 20))'`
 	}
 	t.Run("hardened", func(t *testing.T) {
 		run(t, backends.ProfileHardened, []bomb{
-			{fork, backends.LimitProcesses}, {detach, backends.LimitProcesses}, {memory, backends.LimitMemory}, {memfd, backends.LimitMemory},
-			{fill("big"), backends.LimitDisk}, {fill("/tmp/big"), backends.LimitDisk}, {fill("/run/lock/big"), backends.LimitDisk},
-			{fill("/run/ds-sandbox/big"), backends.LimitDisk}, {fill("/var/lib/ds-sandbox/big"), backends.LimitDisk}, {unlinked, backends.LimitDisk},
+			{fork, backends.LimitProcesses},
+			{detach, backends.LimitProcesses},
+			{memory, backends.LimitMemory},
+			{memfd, backends.LimitMemory},
+			{fill("big"), backends.LimitDisk},
+			{fill("/tmp/big"), backends.LimitDisk},
+			{fill("/run/lock/big"), backends.LimitDisk},
+			{fill("/run/ds-sandbox/big"), backends.LimitDisk},
+			{fill("/var/lib/ds-sandbox/big"), backends.LimitDisk},
+			{unlinked, backends.LimitDisk},
 		})
 	})
 	t.Run("compatible as root", func(t *testing.T) {

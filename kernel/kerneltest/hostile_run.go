@@ -31,7 +31,7 @@ func hostileFrames() []HostileCase {
 			Name: "frames that add up to more than a message", Outcome: EndsBadly, Connects: true,
 			run: spoil(messaging.IOPub, append(append(longHeader(0x01, 1<<20), make([]byte, 1<<20)...), longHeader(0, 1<<33)...)),
 		},
-		{Name: "frames that add up to more than a message, which could be left out", Outcome: EndsWell, Connects: true, Patience: true, run: func(c *Call) {
+		{Name: "frames that add up to what could be left out", Outcome: EndsWell, Connects: true, Patience: true, run: func(c *Call) {
 			start(c)
 			c.Bytes(messaging.IOPub, append(append(longHeader(0x01, 1<<20), make([]byte, 1<<20)...), longHeader(0, 1<<28)...))
 			c.Reply(nil) // the idle can't follow: iopub waits for the rest

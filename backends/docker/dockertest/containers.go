@@ -47,7 +47,8 @@ func reach(t testing.TB) *client.Client {
 
 func list(t testing.TB, api *client.Client, label string) []container.Summary {
 	t.Helper()
-	found, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", label))})
+	ours := filters.NewArgs(filters.Arg("label", label))
+	found, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: ours})
 	require.NoError(t, err)
 	return found
 }
