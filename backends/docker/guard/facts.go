@@ -61,7 +61,7 @@ func (g *Guard) factsOf(ctx context.Context, image, mode string) (facts netrules
 		cancel()
 		select { // the client's goroutine hands over one of both, and stays until then
 		case <-ended:
-		case _ = <-failed: // the start is what failed
+		case <-failed: //nolint:errcheck // the start is what failed
 		}
 		return facts, err
 	}

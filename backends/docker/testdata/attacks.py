@@ -21,14 +21,42 @@ libc = ctypes.CDLL(None, use_errno=True)
 ARM = platform.machine() == "aarch64"
 # name -> number on x86_64, on aarch64
 NUMBERS = {
-    "ptrace": (101, 117), "syslog": (103, 116), "pivot_root": (155, 41), "acct": (163, 89), "settimeofday": (164, 170),
-    "mount": (165, 40), "umount2": (166, 39), "swapon": (167, 224), "reboot": (169, 142), "sethostname": (170, 161),
-    "iopl": (172, None), "ioperm": (173, None), "init_module": (175, 105), "delete_module": (176, 106), "quotactl": (179, 60),
-    "kexec_load": (246, 104), "add_key": (248, 217), "keyctl": (250, 219), "unshare": (272, 97), "perf_event_open": (298, 241),
-    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "setns": (308, 268), "process_vm_readv": (310, 270),
-    "finit_module": (313, 273), "bpf": (321, 280), "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "open_tree": (428, 428),
-    "move_mount": (429, 429), "fsopen": (430, 430), "pidfd_open": (434, 434), "clone3": (435, 435), "pidfd_getfd": (438, 438),
-    "mount_setattr": (442, 442), "socket": (41, 198),
+    "ptrace": (101, 117),
+    "syslog": (103, 116),
+    "pivot_root": (155, 41),
+    "acct": (163, 89),
+    "settimeofday": (164, 170),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "swapon": (167, 224),
+    "reboot": (169, 142),
+    "sethostname": (170, 161),
+    "iopl": (172, None),
+    "ioperm": (173, None),
+    "init_module": (175, 105),
+    "delete_module": (176, 106),
+    "quotactl": (179, 60),
+    "kexec_load": (246, 104),
+    "add_key": (248, 217),
+    "keyctl": (250, 219),
+    "unshare": (272, 97),
+    "perf_event_open": (298, 241),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "setns": (308, 268),
+    "process_vm_readv": (310, 270),
+    "finit_module": (313, 273),
+    "bpf": (321, 280),
+    "userfaultfd": (323, 282),
+    "io_uring_setup": (425, 425),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "fsopen": (430, 430),
+    "pidfd_open": (434, 434),
+    "clone3": (435, 435),
+    "pidfd_getfd": (438, 438),
+    "mount_setattr": (442, 442),
+    "socket": (41, 198),
 }
 results = {}
 
@@ -84,8 +112,10 @@ for secret in told["secrets"]:
     attempt("secret " + secret, lambda: has_word(secret))
     for way in ("/proc/1/root", "/proc/self/root/../..", "/proc/1/cwd/../../..", "/dev/fd/../../../..", "/.."):
         attempt("secret by %s %s" % (way, secret), lambda: has_word(way + secret))
-attempt("secret by name anywhere", lambda: subprocess.run(
-    ["find", "/", "-name", os.path.basename(told["secrets"][0])], capture_output=True, text=True).stdout)
+attempt(
+    "secret by name anywhere",
+    lambda: subprocess.run(["find", "/", "-name", os.path.basename(told["secrets"][0])], capture_output=True, text=True).stdout,
+)
 
 
 def shocker():
@@ -120,15 +150,29 @@ attempt("raw IPv6", lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58))
 attempt("audit", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9))
 attempt("netfilter", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12))
 attempt("kernel's crypto", lambda: socket.socket(38, socket.SOCK_SEQPACKET))
-attempt("network settings", lambda: subprocess.run(
-    "ip link add d0 type dummy || ip addr add 10.9.9.9/8 dev lo || ifconfig lo 10.9.9.9", shell=True, capture_output=True).returncode == 0)
+attempt(
+    "network settings",
+    lambda: (
+        subprocess.run(
+            "ip link add d0 type dummy || ip addr add 10.9.9.9/8 dev lo || ifconfig lo 10.9.9.9", shell=True, capture_output=True
+        ).returncode
+        == 0
+    ),
+)
 
 # Mounts and namespaces.
 NULL = ctypes.c_void_p(None)
 for source, target, kind, flags in (
-    (b"none", b"/mnt", b"tmpfs", 0), (b"proc", b"/mnt", b"proc", 0), (b"sys", b"/mnt", b"sysfs", 0), (b"none", b"/mnt", b"cgroup", 0),
-    (b"none", b"/mnt", b"cgroup2", 0), (b"/", b"/mnt", b"none", 4096), (b"none", b"/proc/sys", b"none", 32), (b"none", b"/sys", b"none", 32),
-    (b"overlay", b"/mnt", b"overlay", 0), (b"/dev/vda", b"/mnt", b"ext4", 0),
+    (b"none", b"/mnt", b"tmpfs", 0),
+    (b"proc", b"/mnt", b"proc", 0),
+    (b"sys", b"/mnt", b"sysfs", 0),
+    (b"none", b"/mnt", b"cgroup", 0),
+    (b"none", b"/mnt", b"cgroup2", 0),
+    (b"/", b"/mnt", b"none", 4096),
+    (b"none", b"/proc/sys", b"none", 32),
+    (b"none", b"/sys", b"none", 32),
+    (b"overlay", b"/mnt", b"overlay", 0),
+    (b"/dev/vda", b"/mnt", b"ext4", 0),
 ):
     attempt("mount %s at %s flags %d" % (kind.decode(), target.decode(), flags), lambda: call("mount", source, target, kind, flags, NULL))
 for target in (b"/proc/sys", b"/proc/kcore", b"/sys/firmware", b"/etc/hostname"):
@@ -137,7 +181,16 @@ attempt("fsopen", lambda: call("fsopen", b"tmpfs", 0))
 attempt("open_tree", lambda: call("open_tree", -100, b"/", 1))
 attempt("mount_setattr", lambda: call("mount_setattr", -100, b"/proc/sys", 0, ctypes.create_string_buffer(32), 32))
 attempt("pivot_root", lambda: call("pivot_root", b"/tmp", b"/tmp"))
-for name, flag in (("user", 1 << 28), ("mount", 1 << 17), ("pid", 1 << 29), ("net", 1 << 30), ("ipc", 1 << 27), ("uts", 1 << 26), ("cgroup", 1 << 25), ("time", 1 << 7)):
+for name, flag in (
+    ("user", 1 << 28),
+    ("mount", 1 << 17),
+    ("pid", 1 << 29),
+    ("net", 1 << 30),
+    ("ipc", 1 << 27),
+    ("uts", 1 << 26),
+    ("cgroup", 1 << 25),
+    ("time", 1 << 7),
+):
     attempt("new namespace " + name, lambda: inchild(lambda: call("unshare", flag)))
     attempt("new namespace by clone3 " + name, lambda: call("clone3", ctypes.create_string_buffer(struct.pack("11Q", flag, *[0] * 10)), 88))
 for path in glob.glob("/proc/1/ns/*"):
@@ -154,6 +207,7 @@ def disks():
 
 
 for name, number in list(disks())[:4]:
+
     def disk():
         path = "/tmp/node-" + name
         os.mknod(path, 0o60600, number)
@@ -162,21 +216,41 @@ for name, number in list(disks())[:4]:
     attempt("disk " + name, disk)
 attempt("node of memory", lambda: os.mknod("/tmp/mem", 0o20600, os.makedev(1, 1)) or "made")
 usual = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
-attempt("devices that are there", lambda: [d for d in os.listdir("/dev") if d not in usual | {"pts", "shm", "mqueue", "fd", "stdin", "stdout", "stderr", "core"}])
+attempt(
+    "devices that are there",
+    lambda: [d for d in os.listdir("/dev") if d not in usual | {"pts", "shm", "mqueue", "fd", "stdin", "stdout", "stderr", "core"}],
+)
 for path in ("/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/fuse", "/dev/vsock", "/proc/kcore", "/proc/kmsg", "/dev/cpu/0/msr"):
     attempt("open " + path, lambda: read(path))
 
 # The kernel.
 buf = ctypes.create_string_buffer(4096)
 for name, args in (
-    ("init_module", (buf, 4096, b"")), ("finit_module", (0, b"", 0)), ("delete_module", (b"loop", 0)), ("kexec_load", (0, 0, 0, 0)),
-    ("bpf", (0, buf, 64)), ("perf_event_open", (buf, 0, -1, -1, 0)), ("iopl", (3,)), ("ioperm", (0, 1, 1)), ("syslog", (3, buf, 4096)),
-    ("acct", (b"/tmp/acct",)), ("settimeofday", (buf, NULL)), ("sethostname", (b"x", 1)), ("swapon", (b"/tmp/x", 0)),
-    ("keyctl", (0, -3, 1)), ("add_key", (b"user", b"x", b"y", 1, -3)), ("userfaultfd", (0,)), ("io_uring_setup", (8, buf)),
-    ("quotactl", (0, b"/dev/vda", 0, buf)), ("reboot", (0xFEE1DEAD, 672274793, 0, NULL)),
+    ("init_module", (buf, 4096, b"")),
+    ("finit_module", (0, b"", 0)),
+    ("delete_module", (b"loop", 0)),
+    ("kexec_load", (0, 0, 0, 0)),
+    ("bpf", (0, buf, 64)),
+    ("perf_event_open", (buf, 0, -1, -1, 0)),
+    ("iopl", (3,)),
+    ("ioperm", (0, 1, 1)),
+    ("syslog", (3, buf, 4096)),
+    ("acct", (b"/tmp/acct",)),
+    ("settimeofday", (buf, NULL)),
+    ("sethostname", (b"x", 1)),
+    ("swapon", (b"/tmp/x", 0)),
+    ("keyctl", (0, -3, 1)),
+    ("add_key", (b"user", b"x", b"y", 1, -3)),
+    ("userfaultfd", (0,)),
+    ("io_uring_setup", (8, buf)),
+    ("quotactl", (0, b"/dev/vda", 0, buf)),
+    ("reboot", (0xFEE1DEAD, 672274793, 0, NULL)),
 ):
     attempt("call " + name, lambda: call(name, *args))
-attempt("addresses of the kernel", lambda: [x for x in read("/proc/kallsyms").decode().splitlines()[:20] if not x.startswith("0000000000000000")])
+attempt(
+    "addresses of the kernel",
+    lambda: [x for x in read("/proc/kallsyms").decode().splitlines()[:20] if not x.startswith("0000000000000000")],
+)
 attempt("modprobe", lambda: subprocess.run(["modprobe", "dummy"], capture_output=True).returncode == 0)
 
 
@@ -213,8 +287,14 @@ def processes():
             pass
 
 
-attempt("processes of another sandbox", lambda: [p for p in processes() if told["neighbour"].encode() in p[1] and p[0] not in (os.getpid(), os.getppid())
-                                                 and b"attacks.py" not in p[1]])
+attempt(
+    "processes of another sandbox",
+    lambda: [
+        p
+        for p in processes()
+        if told["neighbour"].encode() in p[1] and p[0] not in (os.getpid(), os.getppid()) and b"attacks.py" not in p[1]
+    ],
+)
 attempt("processes of the machine", lambda: [p for p in processes() if b"dockerd" in p[1] or b"containerd" in p[1]])
 attempt("agent: attach", lambda: call("ptrace", 16, 1, 0, 0))
 attempt("agent: seize", lambda: call("ptrace", 0x4206, 1, 0, 0))
