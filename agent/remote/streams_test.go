@@ -93,9 +93,11 @@ func TestStreamsInTheShapeOfE2B(t *testing.T) {
 	left, err := in.StartCommand(ctx, backends.Cmd{Args: []string{"sh", "-c", "echo kept; sleep 600"}})
 	require.NoError(t, err)
 	other := openNear(t, f, nil, remote.Setup{NoForkServer: true}).in
-	commands, err := other.Commands(ctx)
-	require.NoError(t, err)
-	require.Len(t, commands, 1)
+	var commands []backends.Command
+	require.Eventually(t, func() bool { // the one that was killed above is on its way out
+		commands, err = other.Commands(ctx)
+		return err == nil && len(commands) == 1
+	}, 10*time.Second, 10*time.Millisecond)
 	require.Equal(t, left.PID(), commands[0].PID())
 	buf := make([]byte, 100)
 	n, err := commands[0].Stdout().Read(buf)
