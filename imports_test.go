@@ -35,7 +35,7 @@ var allowed = map[string]string{
 	"backends/docker/guard":       "backends agent/netrules backends/docker/network",
 	"backends/docker/dockertest":  "backends/docker backends/docker/agentbinary",
 
-	"backends/backendtest": "messaging backends agent",
+	"backends/backendtest": "messaging backends agent agent/archive",
 	"kernel":               "messaging messaging/zmtp backends",
 	"kernel/kerneltest":    "messaging messaging/zmtp",
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv backends/docker kernel",
