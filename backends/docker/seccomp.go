@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// compactSeccomp is which system calls a container may make, as an engine takes it: Docker's own profile made narrower, see narrowed; empty on
-// a client other than Linux, where the library has none: engines that these use are late ones, whose own profile is nearly as narrow.
+// compactSeccomp is which system calls a container may make, as an engine takes it: Docker's own profile made narrower, see narrowed;
+// empty on a client other than Linux, where the library has none: the engines that these use are late ones, and nearly as narrow.
 var compactSeccomp = sync.OnceValue(func() string {
 	profile, err := json.Marshal(narrowed())
 	if err != nil || string(profile) == "null" {
