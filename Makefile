@@ -3,7 +3,8 @@
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 BINARY    := bin/ds-sandbox
 CACHE     := $(CURDIR)/.cache
-PACKAGES  ?= ./...
+# Those that take longest first, so that none is left alone at the end.
+PACKAGES  ?= ./sandbox/... ./backends/... ./...
 FUZZTIME  ?= 20s
 OUT       ?= out
 
