@@ -69,8 +69,9 @@ test-setup: build
 
 test: test-setup ## every test, on each Python there is
 	@$(pythons); failed=0; \
-	$(TEST_ENV) go test $(RACE) -timeout 20m $(PACKAGES) || failed=1; \
-	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests || failed=1; \
+	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests >'$(CACHE)/pytest.log' 2>&1 & kernels=$$!; \
+	$(TEST_ENV) go test $(RACE) -timeout 40m $(PACKAGES) || failed=1; \
+	wait $$kernels || failed=1; cat '$(CACHE)/pytest.log'; \
 	exit $$failed
 
 test-all: build ## what takes hours besides: see CONTRIBUTING.md; STAGES="debian soak" for some of it
