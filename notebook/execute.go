@@ -248,6 +248,8 @@ func (e *executor) follow(ctx context.Context, code string, opts *sandbox.RunOpt
 // replyError is what the kernel says the code raised; an error that was merely shown is none.
 func replyError(reply *messaging.ExecuteReply, shown *sandbox.ExecutionError) *sandbox.ExecutionError {
 	switch {
+	case slices.ContainsFunc(reply.Payload, func(p messaging.Payload) bool { return p.Source == "ask_exit" }):
+		return &sandbox.ExecutionError{Name: "SystemExit", Value: "0"} // our kernels say no more of an end with success
 	case reply.Status != messaging.StatusError:
 		return nil
 	case reply.EName == "NoneType" && shown != nil: // IPython 9 forgets what a formatter raised

@@ -93,6 +93,9 @@ class SandboxShell(ZMQInteractiveShell):
         """Shows an exception, unless it is the end of the code as it should be."""
         if not is_success((exc_tuple or sys.exc_info())[1]):
             super().showtraceback(exc_tuple, *args, **kwargs)
+            return
+        # What front ends of ipykernel hear of exit(): one that runs a whole notebook ends it here.
+        self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": True})
 
     def transform_cell(self, raw_cell: str) -> str:
         """Turns IPython's syntax into Python's. What is long and Python already is spared the tokenizer."""
