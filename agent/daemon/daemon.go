@@ -267,7 +267,8 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	}
 	a, err := agent.New(agent.Config{
 		Python: d.python, RuntimeDir: runtime, Logger: d.opts.Logger, NoCgroup: true, Launcher: d.opts.Launcher,
-		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Killed: d.ooms.killed,
+		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true,
+		Killed: func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) },
 	})
 	if err != nil {
 		return nil, err

@@ -65,6 +65,18 @@ func (w *oomWatch) killed() *backends.LimitError {
 	return nil
 }
 
+// asked is a limit as the sandbox's owner knows it: the control group's has room for the agent, too.
+func asked(limit *backends.LimitError, limits backends.Limits) *backends.LimitError {
+	if limit == nil {
+		return nil
+	}
+	owners := map[backends.LimitName]int64{backends.LimitMemory: limits.Memory, backends.LimitProcesses: int64(limits.Processes)}[limit.Limit]
+	if owners > 0 {
+		limit.Allowed = min(limit.Allowed, owners)
+	}
+	return limit
+}
+
 // Where the counts and limits are, in version 2 and version 1.
 var (
 	countFiles = map[backends.LimitName][]struct{ file, key string }{

@@ -122,6 +122,7 @@ func TestKillsOfTheSystemAreReadInBothVersions(t *testing.T) {
 			require.NotNil(t, limit)
 			require.Equal(t, backends.LimitMemory, limit.Limit)
 			require.EqualValues(t, 300<<20, limit.Allowed)
+			require.EqualValues(t, 200<<20, asked(limit, backends.Limits{Memory: 200 << 20}).Allowed, "without the agent's own")
 			require.Nil(t, w.killed(), "told once")
 			write(files[2], "9223372036854771712\n")
 			write(files[0], strings.Replace(files[1], "%d", "5", 1))
