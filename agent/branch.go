@@ -203,10 +203,12 @@ func (p *parked) wake(ctx context.Context, in *Instance, cfg backends.WakeConfig
 	}
 	pid, err := p.order(ctx, &order, write)
 	if err == nil {
-		err = p.settle(ctx, k, in, pid, cfg.Last)
-	}
-	if err == nil {
-		err = in.adopt(k)
+		if err = p.settle(ctx, k, in, pid, cfg.Last); err == nil {
+			err = in.adopt(k)
+		}
+		if err != nil { // it lives, and is nobody's: its instance was closed meanwhile, for one
+			err = errors.Join(err, p.process.keeper.endGuest(ctx, pid))
+		}
 	}
 	if err != nil {
 		output.close()

@@ -353,7 +353,7 @@ def test_charts_of_altair(kernel, code, kind, elements):  # noqa: F811
             [("p", "1", 1), ("p", "2", 2), ("q", "1", 3), ("q", "2", 4)],
         ),
         ("f.image([[[1]]], 0, 0, 1, 1)", "unknown", []),
-        ("f.line([1], [1]); f = row(f, f)", "line", None),
+        ("f.line([1], [1]); f = row(f, f)", "superchart", None),
     ],
 )
 def test_figures_of_bokeh(kernel, code, kind, elements):  # noqa: F811
