@@ -32,7 +32,7 @@ func (a *Agent) bind(l backends.Limits, mark string) (*limiter, error) {
 	if l == (backends.Limits{}) {
 		return b, nil
 	}
-	if err := checkLimits(l); err != nil {
+	if err := l.Check(); err != nil {
 		return nil, err
 	}
 	if !a.config.NoCgroup && mark != "" {
@@ -42,21 +42,6 @@ func (a *Agent) bind(l backends.Limits, mark string) (*limiter, error) {
 		return nil, errors.Join(err, b.release())
 	}
 	return b, nil
-}
-
-func checkLimits(l backends.Limits) error {
-	for name, n := range map[backends.LimitName]int64{
-		backends.LimitMemory: l.Memory, backends.LimitCPUTime: int64(l.CPUTime), backends.LimitProcesses: int64(l.Processes),
-		backends.LimitFileSize: l.FileSize, backends.LimitOpenFiles: int64(l.OpenFiles), backends.LimitDisk: l.Disk,
-	} {
-		if n < 0 {
-			return fmt.Errorf("limit %s is %d: use a positive one, or 0 for none", name, n)
-		}
-	}
-	if !(l.CPUs >= 0 && l.CPUs < 1e6) { // not a number neither
-		return fmt.Errorf("limit cpus is %v: use a number of processors, or 0 for none", l.CPUs)
-	}
-	return nil
 }
 
 // assign finds what holds each limit: the group, else the limits of processes, else the watchdog.

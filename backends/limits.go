@@ -28,6 +28,22 @@ type Limits struct {
 	Disk int64 `json:"disk,omitempty"`
 }
 
+// Check reports figures that can be no limit, by name.
+func (l Limits) Check() error {
+	for name, n := range map[LimitName]int64{
+		LimitMemory: l.Memory, LimitCPUTime: int64(l.CPUTime), LimitProcesses: int64(l.Processes),
+		LimitFileSize: l.FileSize, LimitOpenFiles: int64(l.OpenFiles), LimitDisk: l.Disk,
+	} {
+		if n < 0 {
+			return fmt.Errorf("limit %s is %d: use a positive one, or 0 for none", name, n)
+		}
+	}
+	if !(l.CPUs >= 0 && l.CPUs < 1e6) { // not a number neither
+		return fmt.Errorf("limit cpus is %v: use a number of processors, or 0 for none", l.CPUs)
+	}
+	return nil
+}
+
 // LimitName names a limit in messages and figures.
 type LimitName string
 

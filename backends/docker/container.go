@@ -107,7 +107,7 @@ func (s *settings) protect(profile backends.Profile) error {
 
 // limit sets the limits that the engine holds. The others are the agent's.
 func (s *settings) limit(e *engine, l backends.Limits) error {
-	if err := checkLimits(l); err != nil {
+	if err := l.Check(); err != nil {
 		return err
 	}
 	cgroup := backends.ByCgroup1
@@ -145,21 +145,6 @@ func (s *settings) limit(e *engine, l backends.Limits) error {
 	} else if e.info.PidsLimit {
 		most := int64(mostProcesses)
 		s.host.PidsLimit = &most
-	}
-	return nil
-}
-
-func checkLimits(l backends.Limits) error {
-	for name, n := range map[backends.LimitName]int64{
-		backends.LimitMemory: l.Memory, backends.LimitCPUTime: int64(l.CPUTime), backends.LimitProcesses: int64(l.Processes),
-		backends.LimitFileSize: l.FileSize, backends.LimitOpenFiles: int64(l.OpenFiles), backends.LimitDisk: l.Disk,
-	} {
-		if n < 0 {
-			return fmt.Errorf("limit %s is %d: use a positive one, or 0 for none", name, n)
-		}
-	}
-	if !(l.CPUs >= 0 && l.CPUs < 1e6) { // not a number neither
-		return fmt.Errorf("limit cpus is %v: use a number of processors, or 0 for none", l.CPUs)
 	}
 	return nil
 }
