@@ -64,7 +64,7 @@ type response struct {
 	control  *http.ResponseController
 	patience time.Duration // for each piece
 	body     *timedBody    // nil when there is none
-	status   int        // 0 before there is one
+	status   int           // 0 before there is one
 	written  int64
 	hijacked bool
 }
