@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
@@ -29,10 +30,11 @@ type desk struct {
 	member  *fleet.Member
 	context *sandbox.Context
 
-	mu       sync.Mutex // guards what follows
-	jobs     []*job     // that were asked for and have not begun, the next one first
-	bytes    int        // of their code
-	question *question  // nil while nobody asks
+	mu       sync.Mutex    // guards what follows
+	jobs     []*job        // that were asked for and have not begun, the next one first
+	bytes    int           // of their code
+	question *question     // nil while nobody asks
+	asked    chan struct{} // closed at the next question; nil when nobody waits for it
 }
 
 // job is a run that was asked for.
@@ -126,6 +128,7 @@ func (d *desk) run(j *job) {
 	ctx, detach := d.member.Attach(j.ctx)
 	defer detach()
 	var number int64
+	begun := time.Now()
 	j.opts.OnInput = func(ctx context.Context, _ string, _ bool) (string, error) { return d.ask(ctx, number) }
 	err := d.member.Awake(ctx)
 	var run *sandbox.Run
@@ -139,9 +142,8 @@ func (d *desk) run(j *job) {
 	}
 	number = run.Number()
 	j.begun(number, nil)
-	if _, err := run.Wait(context.Background()); err != nil {
-		d.handler.opts.Logger.Debug("run over the bridge", "sandbox", d.member.ID(), "run", number, "error", err)
-	}
+	execution, err := run.Wait(context.Background()) // it ends with ctx
+	d.member.NoteRun(fleet.Run{Language: d.context.Language(), Took: time.Since(begun), Raised: execution.Error, Err: err})
 }
 
 // ask waits for somebody's answer.
@@ -164,6 +166,10 @@ func (d *desk) setQuestion(q *question) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.question = q
+	if q != nil && d.asked != nil {
+		close(d.asked)
+		d.asked = nil
+	}
 }
 
 // deskOf is the desk of a context; nil when it has no run.
@@ -173,21 +179,43 @@ func (h *Handler) deskOf(c *sandbox.Context) *desk {
 	return h.desks[c]
 }
 
+// askPatience is how long an answer may be before its question: viewers see that in the journal a moment before it comes here.
+const askPatience = time.Second
+
 // answer gives the code the line it asks for; of run 0, whichever asks.
-func (h *Handler) answer(c *sandbox.Context, run int64, r reply) error {
+func (h *Handler) answer(ctx context.Context, c *sandbox.Context, run int64, r reply) error {
 	d := h.deskOf(c)
 	if d == nil {
 		return errNoQuestion
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askPatience, errNoQuestion)
+	defer cancel()
+	for {
+		asked := d.offer(run, r)
+		if asked == nil {
+			return nil
+		}
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// offer answers the question there is; or else the result is closed at the next one.
+func (d *desk) offer(run int64, r reply) <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	q := d.question
-	if q == nil || run != 0 && run != q.run {
-		return errNoQuestion
+	if q := d.question; q != nil && (run == 0 || run == q.run) {
+		d.question = nil // the first answer counts
+		q.answer <- r
+		return nil
 	}
-	d.question = nil // the first answer counts
-	q.answer <- r
-	return nil
+	if d.asked == nil {
+		d.asked = make(chan struct{})
+	}
+	return d.asked
 }
 
 // dropWaiting ends the runs of a context that have not begun, and says how many they were.

@@ -8,7 +8,7 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
-// dispatch does what a request asks for. Runs and inputs are taken in the order they come; what has to ask a kernel is done beside.
+// dispatch does what a request asks for. Runs are taken in the order they come; what has to ask a kernel is done beside.
 func (v *viewer) dispatch(r *request) {
 	refuse := func(err error) { v.answer(&answer{ID: r.ID, Error: problemOf(err)}) }
 	if r.Type == "ping" {
@@ -28,13 +28,6 @@ func (v *viewer) dispatch(r *request) {
 		if err := v.run(c, r); err != nil {
 			refuse(err)
 		}
-		return
-	case "input":
-		if err := v.handler.answer(c, r.Run, reply{value: r.Value, end: r.End}); err != nil {
-			refuse(err)
-			return
-		}
-		v.answer(&answer{ID: r.ID})
 		return
 	case "remove_context":
 		if r.Context == "" {
@@ -75,8 +68,11 @@ func (v *viewer) do(c *sandbox.Context, r *request) (any, error) {
 	ctx, detach := v.member.Attach(v.life)
 	defer detach()
 	s := v.member.Sandbox()
-	if r.Type == "contexts" {
+	switch r.Type {
+	case "contexts":
 		return &contextsAnswer{contextsOf(s)}, nil
+	case "input":
+		return nil, v.handler.answer(ctx, c, r.Run, reply{value: r.Value, end: r.End})
 	}
 	if err := v.member.Awake(ctx); err != nil {
 		return nil, err

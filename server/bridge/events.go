@@ -34,7 +34,7 @@ type event struct {
 	Undone   bool            `json:"undone,omitempty"`   // restarted: the variables are those of before
 	Entries  int64           `json:"entries,omitempty"`  // dropped: so many are no longer there
 
-	*hello         // hello
+	*hello        // hello
 	Reason string `json:"reason,omitempty"` // gone: "killed" or "removed"
 }
 

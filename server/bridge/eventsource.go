@@ -23,7 +23,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // of proxies
 	header.Set("X-Content-Type-Options", "nosniff")
-	out := &paced{w: w, control: http.NewResponseController(w)}
+	out := h.pace(w)
 	journal := c.Journal().From(from)
 	var b bytes.Buffer
 	tell := func(e *event) error {

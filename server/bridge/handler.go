@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/gorilla/websocket"
@@ -25,8 +26,13 @@ type Options struct {
 	Identify func(*http.Request) (*fleet.Owner, error)
 	// Origins are those of web pages that may use the bridge, such as "https://example.com", besides pages of the daemon's own host.
 	Origins []string
-	Logger  *slog.Logger // nil discards
+	// Patience is how long a client may take nothing of what is written to it until it is given up; DefaultPatience.
+	Patience time.Duration
+	Logger   *slog.Logger // nil discards
 }
+
+// DefaultPatience is Options.Patience when that is 0.
+const DefaultPatience = 15 * time.Second
 
 // Handler serves the bridge. The caller closes it.
 type Handler struct {
@@ -50,10 +56,11 @@ func New(opts Options) *Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	opts.Patience = cmp.Or(opts.Patience, DefaultPatience)
 	h := &Handler{opts: opts, mux: http.NewServeMux(), journals: uuid.NewString(), desks: make(map[*sandbox.Context]*desk)}
 	h.life, h.end = context.WithCancelCause(context.Background())
 	h.upgrader = websocket.Upgrader{
-		HandshakeTimeout: writePatience, ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &h.buffers,
+		HandshakeTimeout: opts.Patience, ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &h.buffers,
 		Subprotocols: []string{Protocol},
 		CheckOrigin:  func(*http.Request) bool { return true }, // admit did
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
@@ -204,7 +211,9 @@ func classify(err error) (status int, p *problem) {
 	return f.Status, problemIs(f.Code, f.Message)
 }
 
-func problemIs(code fault.Code, message string) *problem { return &problem{Code: string(code), Message: message} }
+func problemIs(code fault.Code, message string) *problem {
+	return &problem{Code: string(code), Message: message}
+}
 
 func refuse(w http.ResponseWriter, err error) {
 	status, p := classify(err)

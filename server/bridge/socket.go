@@ -17,15 +17,14 @@ import (
 
 // Sizes and times of a connection. A thousand of them lie idle in a daemon, so buffers are small; those to write with are shared.
 const (
-	readBuffer    = 1 << 10
-	writeBuffer   = 4 << 10
-	chunk         = 256 << 10 // of a large message is written before the next deadline
-	writePatience = 15 * time.Second
-	pingEvery     = 30 * time.Second
-	readPatience  = 2*pingEvery + writePatience // without a pong
-	endPatience   = 5 * time.Second             // for the last events of a sandbox that was killed
-	maxAnswers    = 200                         // that wait to be written
-	maxAtOnce     = 16                          // requests of one viewer under way
+	readBuffer   = 1 << 10
+	writeBuffer  = 4 << 10
+	chunk        = 256 << 10 // of a large message is written before the next deadline
+	pingEvery    = 30 * time.Second
+	readPatience = 75 * time.Second // without a pong, or a byte of an upload
+	endPatience  = 5 * time.Second  // for the last events of a sandbox that was killed
+	maxAnswers   = 200              // that wait to be written
+	maxAtOnce    = 16               // requests of one viewer under way
 )
 
 // closeTooSlow is the websocket's close code for a viewer that does not take its answers.
@@ -122,7 +121,7 @@ func (v *viewer) serve() {
 	go func() {
 		defer close(written)
 		code, reason := v.write()
-		deadline := time.Now().Add(writePatience)
+		deadline := time.Now().Add(v.handler.opts.Patience)
 		_ = v.conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), deadline) // it may be gone
 		v.end()
 		_ = v.conn.SetReadDeadline(time.Now().Add(time.Second)) // for its own close frame
@@ -278,7 +277,7 @@ func (v *viewer) send(message any) error {
 	if err := v.pingIfDue(); err != nil {
 		return err
 	}
-	if err := v.conn.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+	if err := v.conn.SetWriteDeadline(time.Now().Add(v.handler.opts.Patience)); err != nil {
 		return err
 	}
 	if len(data) <= chunk {
@@ -290,7 +289,7 @@ func (v *viewer) send(message any) error {
 	}
 	for len(data) > 0 {
 		n := min(chunk, len(data))
-		if err := errors.Join(v.conn.SetWriteDeadline(time.Now().Add(writePatience)), v.pingIfDue()); err != nil {
+		if err := errors.Join(v.conn.SetWriteDeadline(time.Now().Add(v.handler.opts.Patience)), v.pingIfDue()); err != nil {
 			return err
 		}
 		if _, err := w.Write(data[:n]); err != nil {
@@ -308,5 +307,5 @@ func (v *viewer) pingIfDue() error {
 		return nil
 	}
 	v.pingAt = now.Add(pingEvery)
-	return v.conn.WriteControl(websocket.PingMessage, nil, now.Add(writePatience))
+	return v.conn.WriteControl(websocket.PingMessage, nil, now.Add(v.handler.opts.Patience))
 }

@@ -122,7 +122,7 @@ func hostile(header http.Header, name string) {
 
 // deliver writes a body that may be large to a client that may be slow.
 func (h *Handler) deliver(w http.ResponseWriter, r io.Reader) {
-	out := &paced{w: w, control: http.NewResponseController(w)}
+	out := h.pace(w)
 	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, 64<<10)); err != nil {
 		h.opts.Logger.Debug("download", "error", err)
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
@@ -131,13 +131,18 @@ func (h *Handler) deliver(w http.ResponseWriter, r io.Reader) {
 
 // paced writes with a new deadline for each piece: a client that takes nothing is given up.
 type paced struct {
-	w       io.Writer
-	control *http.ResponseController
+	w        io.Writer
+	control  *http.ResponseController
+	patience time.Duration
+}
+
+func (h *Handler) pace(w http.ResponseWriter) *paced {
+	return &paced{w: w, control: http.NewResponseController(w), patience: h.opts.Patience}
 }
 
 func (p *paced) Write(data []byte) (n int, err error) {
 	for len(data) > 0 {
-		if err := p.control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+		if err := p.control.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
 			return n, fmt.Errorf("write deadline: %w", err)
 		}
 		k, err := p.w.Write(data[:min(chunk, len(data))])
@@ -151,7 +156,7 @@ func (p *paced) Write(data []byte) (n int, err error) {
 }
 
 func (p *paced) flush() error {
-	if err := p.control.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+	if err := p.control.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
 		return err
 	}
 	return p.control.Flush()
