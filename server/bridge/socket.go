@@ -38,7 +38,8 @@ type viewer struct {
 	conn    *websocket.Conn
 	journal *sandbox.JournalReader
 
-	life  context.Context // ends with the connection
+	server context.Context // ends with the daemon
+	life   context.Context // ends with the connection
 	end   context.CancelFunc
 	tasks sync.WaitGroup // requests under way
 	slots chan struct{}  // holds one token for each
@@ -89,7 +90,9 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		handler: h, member: m, context: c, conn: conn, journal: c.Journal().From(from),
 		slots: make(chan struct{}, maxAtOnce), wake: make(chan struct{}, 1),
 	}
-	v.life, v.end = context.WithCancel(h.life)
+	v.server = r.Context()
+	v.life, v.end = context.WithCancel(v.server)
+	defer context.AfterFunc(h.life, v.end)()
 	v.serve()
 }
 
@@ -234,7 +237,7 @@ func (v *viewer) write() (code int, reason string) {
 		}
 	}
 	switch {
-	case v.handler.life.Err() != nil:
+	case v.handler.life.Err() != nil || v.server.Err() != nil:
 		return websocket.CloseGoingAway, errEnding.Error()
 	case err != nil && v.life.Err() == nil:
 		v.handler.opts.Logger.Debug("viewer lost", "sandbox", v.member.ID(), "error", err)
