@@ -145,7 +145,7 @@ func (o *orphan) note(j *Journal, m *messaging.Message) {
 				code, silent = input.Code, false
 			}
 		}
-		o.record = j.begin(code, silent)
+		o.record = j.begin(&RunBegan{Code: code, Silent: silent})
 		for _, early := range o.before {
 			j.add(o.record, early)
 		}
@@ -159,7 +159,7 @@ func (o *orphan) started(j *Journal) *journalRun {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.record == nil {
-		o.record = j.begin("", true)
+		o.record = j.begin(&RunBegan{Silent: true})
 	}
 	return o.record
 }

@@ -245,6 +245,7 @@ func (c *Context) revived(why Occasion, begun time.Time) {
 	c.mu.Lock()
 	c.reported, c.idler.culled = false, false
 	c.mu.Unlock()
+	c.journal.restarted(why)
 	c.idle()
 	c.sandbox.remember()
 }

@@ -30,6 +30,7 @@ type RunOptions struct {
 	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none. See RunCode's ctx
 	Silent   bool              // not in the history, no execution count, no value
 	Args     []string          // sys.argv during this run; the first is __file__ too; Python kernels
+	Tag      string            // for the caller's own use; the Journal has it in RunBegan
 	// Undoable takes a checkpoint before the run, so that Context.Undo can undo it. When the run kills its interpreter, or
 	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
 	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
@@ -206,14 +207,15 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	request := &messaging.ExecuteRequest{
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
-	run.record, run.calm = c.journal.begin(code, opts.Silent), c.sandbox.engine.spares.run()
+	run.record = c.journal.begin(&RunBegan{Code: code, Silent: opts.Silent, Tag: opts.Tag})
+	run.calm = c.sandbox.engine.spares.run()
 	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
 	})
 	if err != nil {
 		run.calm()
-		c.journal.end(run.record, err, Usage{})
+		c.journal.end(run.record, &RunOver{Err: err})
 		run.stopMeter(ctx)
 		c.undoRunEnv(opts.Env)
 		c.passTurn()
@@ -237,6 +239,9 @@ func runMetadata(env map[string]string, args []string) messaging.MIMEBundle {
 	}
 	return messaging.MIMEBundle{"ds_sandbox": raw}
 }
+
+// Number is the run's number in the context's Journal.
+func (r *Run) Number() int64 { return r.record.number }
 
 // Next returns what the run does next and calls the callback for it; ctx bounds this wait only. After the last it
 // returns io.EOF when the run ended as runs do, however the code fared, and else RunCode's error.
@@ -309,7 +314,12 @@ func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
 		}
 		value = messaging.EndOfInput
 	}
-	// An answer that can't be sent means that the run is ending, which Next tells.
+	// Before it is sent, for the kernel is fast. An answer that can't be sent means that the run is ending, which Next tells.
+	kept := value
+	if request.Password || err != nil {
+		kept = ""
+	}
+	r.context.journal.answered(r.record, kept)
 	if err := r.execution.Reply(ctx, value); err != nil && !errors.Is(err, kernel.ErrNoInput) {
 		r.context.sandbox.engine.config.Logger.Debug("answer input", "error", err)
 	}
@@ -369,7 +379,9 @@ func (r *Run) finish(err error) {
 	}
 	r.err = err
 	r.context.undoRunEnv(r.opts.Env)
-	r.context.journal.end(r.record, ended(err), usage)
+	r.context.journal.end(r.record, &RunOver{
+		Err: ended(err), Usage: usage, ExecutionCount: r.fold.execution.ExecutionCount, Raised: r.fold.execution.Error,
+	})
 	r.context.passTurn()
 }
 

@@ -350,6 +350,16 @@ func (s *Sandbox) DefaultContext() *Context {
 	return nil
 }
 
+// ContextFor is the context of runs that name the language and no context; it is made at its first use. Errors are those of
+// CreateContext.
+func (s *Sandbox) ContextFor(ctx context.Context, language string) (*Context, error) {
+	c, err := s.defaultContext(ctx, language)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: context for %s: %w", normalLanguage(language), s.reason(err))
+	}
+	return c, nil
+}
+
 // Contexts lists the contexts in the order of their creation, the default one among them.
 func (s *Sandbox) Contexts() []*Context {
 	s.mu.Lock()
