@@ -25,8 +25,9 @@ type Kernel struct {
 	change sync.Mutex     // held while the kernel restarts or ends, so one of these happens at a time
 	ending sync.WaitGroup // of processes that were replaced; added to with change held
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards what follows; taken before a Conn's
 	live live
+	taps map[*Subscription]struct{} // that outlast a restart
 }
 
 // live is what a restart replaces.
@@ -179,10 +180,22 @@ func (k *Kernel) Restart(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("kernel: restart: %w", err)
 	}
+	k.replace(l)
+	return nil
+}
+
+// replace makes l what the kernel is from now on; those who listen go over to it.
+func (k *Kernel) replace(l live) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	old := k.live
 	k.live = l
-	return nil
+	for s := range k.taps {
+		if old.conn.unsubscribe(s) { // it lives on for a moment, after a Rollback
+			s.broken(ErrClosed)
+		}
+		l.conn.subscribe(s)
+	}
 }
 
 // Shutdown asks the kernel to end, interrupting what it runs, and kills it and its group when it has not within 300 ms.
