@@ -240,7 +240,7 @@ func (s *Sandbox) abandon(cause error) bool {
 	for _, c := range contexts {
 		c.busy() // it is never idle again
 		c.current().Abandon()
-		c.journal.close()
+		c.closeViews()
 	}
 	s.engine.forget(s)
 	return true

@@ -39,6 +39,8 @@ type Context struct {
 	kernel   *kernel.Kernel
 	removed  bool
 	reported bool   // the kernel's death has been told
+	untold   error  // death of an earlier kernel that has not been told; see Revive
+	attached map[*Attachment]struct{}
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
 	idler    idler
 	orphan   *orphan // a run of an earlier program that nobody has resumed
@@ -168,14 +170,18 @@ func (c *Context) setCallback(goroutine uint64) {
 // liveKernel is the kernel to run on. It belongs to the holder of the turn.
 func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
 	c.mu.Lock()
-	k, removed, reported := c.kernel, c.removed, c.reported
+	k, removed, reported, untold := c.kernel, c.removed, c.reported, c.untold
+	c.untold = nil
 	c.mu.Unlock()
 	if removed {
 		return nil, ErrRemoved
 	}
 	dead := k.Conn().Err()
-	if dead == nil {
+	switch {
+	case dead == nil && untold == nil:
 		return k, nil
+	case dead == nil:
+		return nil, fmt.Errorf("between two runs, its variables are lost: %w", untold)
 	}
 	dead = c.reason(dead)
 	c.noteDeath(dead)
@@ -219,7 +225,7 @@ func (c *Context) restartKernel(ctx context.Context) error {
 func (c *Context) revived(why Occasion, begun time.Time) {
 	c.sandbox.engine.starts.add(why, c.note(begun))
 	c.mu.Lock()
-	c.reported, c.idler.culled = false, false
+	c.reported, c.untold, c.idler.culled = false, nil, false
 	c.mu.Unlock()
 	c.idle()
 	c.sandbox.remember()
@@ -319,12 +325,25 @@ func (c *Context) Remove(ctx context.Context) error {
 	}
 	c.sandbox.forget(c)
 	c.sandbox.remember()
-	defer c.journal.close()
+	defer c.closeViews()
 	c.dropUndo(c.undo.replace(nil))
 	if err := k.Shutdown(ctx); err != nil {
 		return fmt.Errorf("sandbox: remove context: %w", err)
 	}
 	return nil
+}
+
+// closeViews ends what shows a context that is gone.
+func (c *Context) closeViews() {
+	c.journal.close()
+	c.detachAll()
+}
+
+// LastActivity is when something was last run or asked in the context, or ended.
+func (c *Context) LastActivity() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idler.active
 }
 
 // normalLanguage is a language as contexts are named for it.

@@ -381,7 +381,7 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 	}
 	for _, c := range contexts {
 		c.busy() // it is never idle again
-		c.journal.close()
+		c.closeViews()
 		if err := c.current().Shutdown(ctx); err != nil {
 			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
 		}
