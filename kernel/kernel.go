@@ -174,6 +174,22 @@ func (k *Kernel) Interrupt(ctx context.Context) error {
 func (k *Kernel) Restart(ctx context.Context) error {
 	k.change.Lock()
 	defer k.change.Unlock()
+	return k.restart(ctx)
+}
+
+// Revive is Restart for a kernel that is dead; to one that lives, or that somebody else restarts at this moment, it does nothing.
+func (k *Kernel) Revive(ctx context.Context) (revived bool, err error) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	if k.Conn().Err() == nil {
+		return false, nil
+	}
+	err = k.restart(ctx)
+	return err == nil, err
+}
+
+// restart is called with change held.
+func (k *Kernel) restart(ctx context.Context) error {
 	old := k.current()
 	k.end(ctx, &old, true)
 	l, err := k.start(ctx)

@@ -147,7 +147,7 @@ func (c *Context) revive(ctx context.Context) error {
 	dead = c.reason(dead)
 	ctx, cancel := c.sandbox.startDeadline(ctx, "the new interpreter is")
 	defer cancel()
-	if err := c.restartKernel(ctx); err != nil {
+	if err := c.reviveKernel(ctx); err != nil {
 		return err
 	}
 	if !reported {

@@ -188,7 +188,7 @@ func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
 	if !reported {
 		return nil, fmt.Errorf("between two runs, its variables are lost, the next run starts afresh: %w", dead)
 	}
-	if err := c.restartKernel(ctx); err != nil {
+	if err := c.reviveKernel(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil
@@ -202,6 +202,15 @@ func (c *Context) noteDeath(err error) {
 }
 
 func (c *Context) restartKernel(ctx context.Context) error {
+	return c.renewKernel(ctx, func(k *kernel.Kernel) (bool, error) { return true, k.Restart(ctx) })
+}
+
+// reviveKernel is restartKernel for one that is dead.
+func (c *Context) reviveKernel(ctx context.Context) error {
+	return c.renewKernel(ctx, func(k *kernel.Kernel) (bool, error) { return k.Revive(ctx) })
+}
+
+func (c *Context) renewKernel(ctx context.Context, renew func(*kernel.Kernel) (renewed bool, err error)) error {
 	c.mu.Lock()
 	k, removed := c.kernel, c.removed
 	c.mu.Unlock()
@@ -214,7 +223,7 @@ func (c *Context) restartKernel(ctx context.Context) error {
 	}
 	defer leave()
 	begun := time.Now()
-	if err := k.Restart(ctx); err != nil {
+	if renewed, err := renew(k); err != nil || !renewed {
 		return err
 	}
 	c.revived(OnRestart, begun)
