@@ -32,8 +32,8 @@ var builtIn = []Template{
 
 var templateName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 
-// checkTemplates refuses configured templates that could not be told apart.
-func checkTemplates(templates []Template) error {
+// CheckTemplates says which of Options.Templates can not be told apart, or are none.
+func CheckTemplates(templates []Template) error {
 	taken := make(map[string]bool)
 	for _, t := range templates {
 		for _, name := range append([]string{t.ID}, t.Aliases...) {

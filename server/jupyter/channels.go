@@ -1,36 +1,18 @@
 package jupyter
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/ds-sandbox/ds-sandbox/messaging"
+	"github.com/ds-sandbox/ds-sandbox/server/access"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
-
-// tokenProtocol is the subprotocol that stands for a key, and the beginning of the one that is it (JEP 121).
-const tokenProtocol = "v1.token.websocket.jupyter.org"
-
-// offeredToken is the key that a websocket's subprotocols name; "" when they name none.
-func offeredToken(r *http.Request) string {
-	if !websocket.IsWebSocketUpgrade(r) {
-		return ""
-	}
-	for _, offered := range websocket.Subprotocols(r) {
-		if escaped, ok := strings.CutPrefix(offered, tokenProtocol+"."); ok {
-			if token, err := url.PathUnescape(escaped); err == nil {
-				return token
-			}
-		}
-	}
-	return ""
-}
 
 // subprotocol is the answer to what a client offers: a framing, or else that its key was heard, or nothing.
 func subprotocol(r *http.Request) (answer string, framing messaging.Framing) {
@@ -38,8 +20,8 @@ func subprotocol(r *http.Request) (answer string, framing messaging.Framing) {
 	switch {
 	case slices.Contains(offered, string(messaging.FramingV1)):
 		return string(messaging.FramingV1), messaging.FramingV1
-	case slices.Contains(offered, tokenProtocol):
-		return tokenProtocol, messaging.FramingLegacy
+	case slices.Contains(offered, access.TokenProtocol):
+		return access.TokenProtocol, messaging.FramingLegacy
 	}
 	return "", messaging.FramingLegacy
 }
@@ -81,6 +63,7 @@ func (h *Handler) channels(w http.ResponseWriter, r *http.Request, s scope) {
 		return
 	}
 	defer c.disconnect(so)
+	defer context.AfterFunc(r.Context(), func() { so.close(closeRestart, "the daemon ends") })()
 	answer, framing := subprotocol(r)
 	upgrader := websocket.Upgrader{
 		HandshakeTimeout: handshakePatience, WriteBufferPool: &writeBuffers,

@@ -105,27 +105,20 @@ func (h *Handler) routes() {
 // clip bounds what an answer repeats of a request.
 func clip(s string) string { return s[:min(len(s), 200)] }
 
-// Serves reports whether a path belongs to this interface.
-func Serves(path string) bool {
-	_, _, rest := cutPath(path)
-	return rest == "/api" || strings.HasPrefix(rest, "/api/")
-}
-
-// cutPath splits a path into the key and the sandbox that it begins with, if it does, and the rest. Some clients write the whole
-// URL in lower case, which keys and ids are in already.
-func cutPath(path string) (key, sandbox, rest string) {
+// cutPath splits a path into the sandbox that it names, if it does, and the rest; keyed says that a key stood before. Some clients write
+// the whole URL in lower case, which keys and ids are in already.
+func cutPath(path string) (keyed bool, sandbox, rest string) {
 	rest = path
-	if after, ok := strings.CutPrefix(rest, "/t/"); ok {
-		if name, tail, ok := strings.Cut(after, "/"); ok {
-			key, rest = name, "/"+tail
-		}
+	if after, ok := strings.CutPrefix(rest, access.KeyPath); ok {
+		_, tail, _ := strings.Cut(after, "/")
+		keyed, rest = true, "/"+tail
 	}
 	if after, ok := strings.CutPrefix(rest, "/sandboxes/"); ok {
 		if name, tail, ok := strings.Cut(after, "/jupyter/"); ok && !strings.Contains(name, "/") {
 			sandbox, rest = name, "/"+tail
 		}
 	}
-	return key, sandbox, rest
+	return keyed, sandbox, rest
 }
 
 // ServeHTTP answers a request, also those of other sites' pages when they bring a key.
@@ -141,12 +134,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	key, sandbox, rest := cutPath(r.URL.Path)
+	keyed, sandbox, rest := cutPath(r.URL.Path)
 	ctx := context.WithValue(r.Context(), sandboxKey{}, sandbox)
-	if key != "" {
-		owner := h.keys.Owner(key)
-		if owner == nil {
-			writeFault(w, access.ErrBadKey)
+	if keyed { // before the path is another one
+		owner, err := h.keys.Identify(r)
+		if err != nil {
+			writeFault(w, err)
 			return
 		}
 		ctx = access.With(ctx, owner)
@@ -177,7 +170,7 @@ func (h *Handler) members(s scope) []*fleet.Member {
 // scoped finds out who asks, and for what.
 func (h *Handler) scoped(serve func(http.ResponseWriter, *http.Request, scope)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		owner, err := h.identify(r)
+		owner, err := h.keys.Identify(r)
 		if err != nil {
 			writeFault(w, err)
 			return
@@ -192,17 +185,6 @@ func (h *Handler) scoped(serve func(http.ResponseWriter, *http.Request, scope)) 
 		}
 		serve(w, r, s)
 	}
-}
-
-// identify finds the owner of a request. Pages that can set no header may name the key as a subprotocol of the websocket (JEP 121).
-func (h *Handler) identify(r *http.Request) (*fleet.Owner, error) {
-	if token := offeredToken(r); token != "" {
-		if owner := h.keys.Owner(token); owner != nil {
-			return owner, nil
-		}
-		return nil, access.ErrBadKey
-	}
-	return h.keys.Identify(r)
 }
 
 // Close ends every websocket and waits for all goroutines. Kernels live on with the fleet. It is idempotent.
