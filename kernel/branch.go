@@ -97,9 +97,7 @@ func (k *Kernel) Rollback(ctx context.Context, p *Parked, wake backends.WakeConf
 		return fmt.Errorf("kernel: rollback: %w", err)
 	}
 	old := k.current()
-	k.mu.Lock()
-	k.live = l
-	k.mu.Unlock()
+	k.replace(l)
 	k.discard(ctx, old) // not asked to end: what it would do at its end is the copy's to do now
 	return nil
 }

@@ -272,7 +272,7 @@ func (c *Conn) fail(err error) {
 			executions = append(executions, e)
 		}
 		for s := range f.subscriptions {
-			s.end(err)
+			s.broken(err)
 		}
 		clear(f.subscriptions)
 	})

@@ -20,6 +20,16 @@ var (
 	ErrNoReply = errors.New("kernel finished without a reply")
 	// ErrSlowSubscriber ends a subscription whose reader fell behind its buffer.
 	ErrSlowSubscriber = errors.New("subscriber was too slow")
+	// ErrNotExecute says that ExecuteMessage was given another message.
+	ErrNotExecute = errors.New("not an execute_request that can be run")
 	// ErrNoInput says that Reply was called while the run asked for no input.
 	ErrNoInput = errors.New("the run asked for no input")
 )
+
+// BreakError says that a subscription of Kernel.Subscribe heard the end of the kernel's process, or of the conversation with it. The
+// subscription goes on with the next process.
+type BreakError struct{ Err error }
+
+func (e *BreakError) Error() string { return e.Err.Error() }
+
+func (e *BreakError) Unwrap() error { return e.Err }

@@ -42,6 +42,8 @@ type ExecuteOptions struct {
 	// OnStarted is called once when the kernel begins with the run, on the connection's own goroutine: it must
 	// not block and not call the Execution.
 	OnStarted func()
+	// Unread says that nobody reads events, so that none wait: Next gives the end alone. An InputRequest is answered by Forward.
+	Unread bool
 }
 
 // Execution is one execute_request under way. Its context is the one given to Execute: when that is done, the kernel is
@@ -56,6 +58,8 @@ type Execution struct {
 	onStart func() // may be nil
 	onEach  func(*messaging.Message)
 	entire  bool        // statuses and the reply are events too
+	unread  bool        // nothing is queued
+	foreign bool        // the request is not ours, and may be one that the kernel does not take
 	unwatch func() bool // stops watching ctx
 
 	done chan struct{} // closed when the run is over
@@ -102,16 +106,25 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 			return nil, fmt.Errorf("kernel: metadata of execute_request: %w", err)
 		}
 	}
+	return c.execute(ctx, m, &Execution{request: req}, opts)
+}
+
+// execute sends m when its turn comes; e has what is special about the run.
+func (c *Conn) execute(ctx context.Context, m *messaging.Message, e *Execution, opts *ExecuteOptions) (*Execution, error) {
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
-	e := &Execution{
-		conn: c, ctx: ctx, id: m.Header.MsgID, request: req, onStart: opts.OnStarted, onEach: opts.OnMessage, entire: opts.Protocol,
-		done: make(chan struct{}), wake: make(chan struct{}, 1),
-		queue: queue{budget: c.opts.QueueBytes},
-	}
+	e.conn, e.ctx, e.id = c, ctx, m.Header.MsgID
+	e.onStart, e.onEach, e.entire, e.unread = opts.OnStarted, opts.OnMessage, opts.Protocol, opts.Unread
+	e.done, e.wake = make(chan struct{}), make(chan struct{}, 1)
+	e.queue = queue{budget: c.opts.QueueBytes}
+	var err error
 	c.update(func(f *inFlight) {
-		if err = f.refusal(); err == nil {
+		switch err = f.refusal(); {
+		case err != nil:
+		case f.executions[e.id] != nil || f.calls[e.id] != nil:
+			err = fmt.Errorf("msg_id %q is in use", e.id)
+		default:
 			f.executions[e.id] = e
 		}
 	})
@@ -130,6 +143,9 @@ func (c *Conn) Execute(ctx context.Context, req *messaging.ExecuteRequest, opts 
 	e.mu.Lock()
 	e.unwatch = stop
 	over := e.over
+	if e.foreign && !over && e.phase == phaseSent {
+		e.awaitStart()
+	}
 	e.mu.Unlock()
 	if over {
 		stop()

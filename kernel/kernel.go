@@ -25,8 +25,9 @@ type Kernel struct {
 	change sync.Mutex     // held while the kernel restarts or ends, so one of these happens at a time
 	ending sync.WaitGroup // of processes that were replaced; added to with change held
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards what follows; taken before a Conn's
 	live live
+	taps map[*Subscription]struct{} // that outlast a restart
 }
 
 // live is what a restart replaces.
@@ -173,16 +174,44 @@ func (k *Kernel) Interrupt(ctx context.Context) error {
 func (k *Kernel) Restart(ctx context.Context) error {
 	k.change.Lock()
 	defer k.change.Unlock()
+	return k.restart(ctx)
+}
+
+// Revive is Restart for a kernel that is dead; to one that lives, or that somebody else restarts at this moment, it does nothing.
+func (k *Kernel) Revive(ctx context.Context) (revived bool, err error) {
+	k.change.Lock()
+	defer k.change.Unlock()
+	if k.Conn().Err() == nil {
+		return false, nil
+	}
+	err = k.restart(ctx)
+	return err == nil, err
+}
+
+// restart is called with change held.
+func (k *Kernel) restart(ctx context.Context) error {
 	old := k.current()
 	k.end(ctx, &old, true)
 	l, err := k.start(ctx)
 	if err != nil {
 		return fmt.Errorf("kernel: restart: %w", err)
 	}
+	k.replace(l)
+	return nil
+}
+
+// replace makes l what the kernel is from now on; those who listen go over to it.
+func (k *Kernel) replace(l live) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	old := k.live
 	k.live = l
-	return nil
+	for s := range k.taps {
+		if old.conn.unsubscribe(s) { // it lives on for a moment, after a Rollback
+			s.broken(ErrClosed)
+		}
+		l.conn.subscribe(s)
+	}
 }
 
 // Shutdown asks the kernel to end, interrupting what it runs, and kills it and its group when it has not within 300 ms.

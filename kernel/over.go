@@ -46,6 +46,9 @@ func (e *Execution) deliver(m *messaging.Message) {
 }
 
 func (e *Execution) enqueue(m *messaging.Message) {
+	if e.unread {
+		return
+	}
 	e.queue.push(m)
 	e.signal()
 }
@@ -143,8 +146,20 @@ func (e *Execution) awaitIdle(wait time.Duration) {
 // awaitReply asks the kernel for its info after ReplyGrace: that unwedges a stranded reply of ipykernel 7. Shell
 // answers in order, so when the info came and the reply did not, it never will. The run's context may be done by then: its
 // reply counts nevertheless.
-func (e *Execution) awaitReply() {
+func (e *Execution) awaitReply() { e.probe(func() bool { return e.gotReply }) }
+
+// awaitStart does the same for a request that is not ours: a kernel says nothing about one that it can't read, or has seen before.
+func (e *Execution) awaitStart() { e.probe(func() bool { return e.gotReply || e.phase > phaseSent }) }
+
+// probe ends the run with ErrNoReply unless what is awaited comes within ReplyGrace or before the kernel's next reply.
+func (e *Execution) probe(came func() bool) {
 	e.graceTimer = e.conn.opts.Clock.AfterFunc(e.conn.opts.ReplyGrace, func() {
+		e.mu.Lock()
+		settled := e.over || came()
+		e.mu.Unlock()
+		if settled {
+			return
+		}
 		answers := make(chan answer, 1)
 		ctx, cancel := context.WithTimeout(context.Background(), e.conn.opts.ReplyGrace)
 		defer cancel()
@@ -153,7 +168,7 @@ func (e *Execution) awaitReply() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			if !e.over && e.conn.life.Err() == nil {
-				e.awaitReply() // the socket took nothing in time
+				e.probe(came) // the socket took nothing in time
 			}
 			return
 		}
@@ -167,7 +182,7 @@ func (e *Execution) awaitReply() {
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if !e.gotReply {
+		if !came() {
 			e.finishLocked(ErrNoReply)
 		}
 	})

@@ -241,7 +241,7 @@ func (s *Sandbox) abandon(cause error) bool {
 		if k := c.current(); k != nil {
 			k.Abandon()
 		}
-		c.journal.close()
+		c.closeViews()
 	}
 	s.engine.forget(s)
 	return true

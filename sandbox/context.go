@@ -37,8 +37,10 @@ type Context struct {
 	mu       sync.Mutex
 	kernel   *kernel.Kernel // nil before a lazy one is started
 	removed  bool
-	restarts int    // by Restart
-	reported bool   // the kernel's death has been told
+	restarts int   // by Restart
+	reported bool  // the kernel's death has been told
+	untold   error // death of an earlier kernel that has not been told; see Revive
+	attached map[*Attachment]struct{}
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
 	idler    idler
 	orphan   *orphan // a run of an earlier program that nobody has resumed
@@ -186,21 +188,25 @@ func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	k, removed, reported := c.kernel, c.removed, c.reported
+	k, removed, reported, untold := c.kernel, c.removed, c.reported, c.untold
+	c.untold = nil
 	c.mu.Unlock()
 	if removed {
 		return nil, ErrRemoved
 	}
 	dead := k.Conn().Err()
-	if dead == nil {
+	switch {
+	case dead == nil && untold == nil:
 		return k, nil
+	case dead == nil:
+		return nil, fmt.Errorf("between two runs, its variables are lost: %w", untold)
 	}
 	dead = c.reason(dead)
 	c.noteDeath(dead)
 	if !reported {
 		return nil, fmt.Errorf("between two runs, its variables are lost, the next run starts afresh: %w", dead)
 	}
-	if err := c.restartKernel(ctx); err != nil {
+	if err := c.reviveKernel(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil
@@ -214,6 +220,15 @@ func (c *Context) noteDeath(err error) {
 }
 
 func (c *Context) restartKernel(ctx context.Context) error {
+	return c.renewKernel(ctx, func(k *kernel.Kernel) (bool, error) { return true, k.Restart(ctx) })
+}
+
+// reviveKernel is restartKernel for one that is dead.
+func (c *Context) reviveKernel(ctx context.Context) error {
+	return c.renewKernel(ctx, func(k *kernel.Kernel) (bool, error) { return k.Revive(ctx) })
+}
+
+func (c *Context) renewKernel(ctx context.Context, renew func(*kernel.Kernel) (renewed bool, err error)) error {
 	c.mu.Lock()
 	k, removed := c.kernel, c.removed
 	c.mu.Unlock()
@@ -229,7 +244,7 @@ func (c *Context) restartKernel(ctx context.Context) error {
 	}
 	defer leave()
 	begun := time.Now()
-	if err := k.Restart(ctx); err != nil {
+	if renewed, err := renew(k); err != nil || !renewed {
 		return err
 	}
 	if err := c.enterDir(ctx, k); err != nil { // it was there before: better a context elsewhere than none
@@ -243,7 +258,7 @@ func (c *Context) restartKernel(ctx context.Context) error {
 func (c *Context) revived(why Occasion, begun time.Time) {
 	c.sandbox.engine.starts.add(why, c.note(begun))
 	c.mu.Lock()
-	c.reported, c.idler.culled = false, false
+	c.reported, c.untold, c.idler.culled = false, nil, false
 	c.mu.Unlock()
 	c.journal.restarted(why)
 	c.idle()
@@ -354,7 +369,7 @@ func (c *Context) Remove(ctx context.Context) error {
 	}
 	c.sandbox.forget(c)
 	c.sandbox.remember()
-	defer c.journal.close()
+	defer c.closeViews()
 	c.dropUndo(c.undo.replace(nil))
 	if k == nil {
 		return nil
@@ -363,4 +378,17 @@ func (c *Context) Remove(ctx context.Context) error {
 		return fmt.Errorf("sandbox: remove context: %w", err)
 	}
 	return nil
+}
+
+// closeViews ends what shows a context that is gone.
+func (c *Context) closeViews() {
+	c.journal.close()
+	c.detachAll()
+}
+
+// LastActivity is when something was last run or asked in the context, or ended.
+func (c *Context) LastActivity() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idler.active
 }

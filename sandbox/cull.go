@@ -14,6 +14,7 @@ type idler struct {
 	timer  *kernel.Timer // on the sandbox's clock
 	number int           // of the timer that counts
 	culled bool          // and not started afresh since
+	active time.Time     // when the context was last busy
 }
 
 // busy keeps the context from being culled; a timer that has run out already counts no more.
@@ -24,6 +25,7 @@ func (c *Context) busy() {
 }
 
 func (i *idler) stop() {
+	i.active = time.Now()
 	i.number++
 	if i.timer != nil {
 		i.timer.Stop()
@@ -36,7 +38,7 @@ func (c *Context) idle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idler.stop()
-	if c.idler.after == NoTimeout || c.removed || c.sandbox.life.Err() != nil {
+	if c.idler.after == NoTimeout || c.removed || len(c.attached) > 0 || c.sandbox.life.Err() != nil {
 		return
 	}
 	number := c.idler.number

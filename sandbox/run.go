@@ -58,6 +58,8 @@ type RunOptions struct {
 	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
 	// Callbacks see what does not fit as well.
 	MaxOutput int64
+
+	message *messaging.Message // the request as a front end made it, see StartMessage
 }
 
 // Run is a run of code under way. The caller reads it with Next until io.EOF, or calls Wait or Close; the
@@ -174,7 +176,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, err
 	}
-	k, err := c.liveKernel(ctx)
+	k, err := c.kernelOf(ctx, &opts)
 	if err == nil {
 		err = c.sandbox.awake()
 	}
@@ -209,10 +211,15 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	}
 	run.record = c.journal.begin(&RunBegan{Code: code, Silent: opts.Silent, Tag: opts.Tag})
 	run.calm = c.sandbox.engine.spares.run()
-	run.execution, err = k.Conn().Execute(ctx, request, &kernel.ExecuteOptions{
-		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil,
+	how := &kernel.ExecuteOptions{
+		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil, Unread: opts.message != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
-	})
+	}
+	if opts.message != nil {
+		run.execution, err = k.Conn().ExecuteMessage(ctx, opts.message, how)
+	} else {
+		run.execution, err = k.Conn().Execute(ctx, request, how)
+	}
 	if err != nil {
 		run.calm()
 		c.journal.end(run.record, &RunOver{Err: err})
@@ -223,6 +230,14 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	}
 	run.ladder.watch(run.execution)
 	return run, nil
+}
+
+// kernelOf is the kernel to run on. Those who listen to it have heard of its death.
+func (c *Context) kernelOf(ctx context.Context, opts *RunOptions) (*kernel.Kernel, error) {
+	if opts.message == nil {
+		return c.liveKernel(ctx)
+	}
+	return c.current(), c.revive(ctx)
 }
 
 // runMetadata carries the run's environment and arguments to our kernel launcher, as one JSON value.

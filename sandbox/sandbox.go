@@ -428,7 +428,7 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 	}
 	for _, c := range contexts {
 		c.busy() // it is never idle again
-		c.journal.close()
+		c.closeViews()
 		k := c.current()
 		if k == nil {
 			continue

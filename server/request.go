@@ -168,7 +168,7 @@ func (s *Server) log(r *http.Request, w *response, seen *sight, took time.Durati
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("request", seen.id), slog.String("method", r.Method), slog.String("path", clip(r.URL.Path, 256)),
+		slog.String("request", seen.id), slog.String("method", r.Method), slog.String("path", clip(access.WithoutKey(r.URL.Path), 256)),
 		slog.String("class", string(seen.class)), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Duration("took", took), slog.String("client", r.RemoteAddr),
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ds-sandbox/ds-sandbox/server/access"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
 
@@ -85,7 +86,7 @@ func classOf(r *http.Request) class {
 		return classSigned
 	case path == "/health", path == "/metrics", path == "/openapi.yaml":
 		return classDaemon
-	case path == "/api" || strings.HasPrefix(path, "/api/"):
+	case isJupyter(path):
 		return classJupyter
 	case isEvents(path):
 		return classEvents
@@ -93,6 +94,16 @@ func classOf(r *http.Request) class {
 		return classPage
 	}
 	return classControl
+}
+
+// isJupyter reports whether a path is Jupyter's: /api, or that of one sandbox, or either behind a key.
+func isJupyter(path string) bool {
+	if path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, access.KeyPath) {
+		return true
+	}
+	rest, ok := strings.CutPrefix(path, "/sandboxes/")
+	_, rest, found := strings.Cut(rest, "/")
+	return ok && found && strings.HasPrefix(rest, "jupyter/")
 }
 
 // isEvents reports whether a path is /sandboxes/{id}/events or below it.

@@ -96,7 +96,7 @@ func With(ctx context.Context, o *fleet.Owner) context.Context {
 }
 
 // Identify finds the owner of the key that a request carries, in this order: X-API-KEY, Authorization (Bearer, or Jupyter's token),
-// ?token=, the page's Cookie. The first that is there decides. Errors: ErrNoKey, ErrBadKey, ErrForeign.
+// ?token=, a subprotocol of a websocket (TokenProtocol), the path (KeyPath), the page's Cookie. The first that is there decides. Errors: ErrNoKey, ErrBadKey, ErrForeign.
 func (k *Keys) Identify(r *http.Request) (*fleet.Owner, error) {
 	if o, ok := r.Context().Value(ownerKey{}).(*fleet.Owner); ok {
 		return o, nil
@@ -130,10 +130,46 @@ func secretOf(r *http.Request) (secret string, fromCookie bool) {
 			return token, false
 		}
 	}
+	if token := tokenProtocol(r); token != "" {
+		return token, false
+	}
+	if rest, ok := strings.CutPrefix(r.URL.Path, KeyPath); ok {
+		key, _, _ := strings.Cut(rest, "/")
+		return key, false
+	}
 	if cookie, err := r.Cookie(Cookie); err == nil {
 		return cookie.Value, true
 	}
 	return "", false
+}
+
+// TokenProtocol is the beginning of the subprotocol by which a page that can set no header names its key: a dot and the key, escaped as in
+// a URL, follow (Jupyter's JEP 121).
+const TokenProtocol = "v1.token.websocket.jupyter.org"
+
+func tokenProtocol(r *http.Request) string {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for offered := range strings.SplitSeq(line, ",") {
+			if escaped, ok := strings.CutPrefix(strings.TrimSpace(offered), TokenProtocol+"."); ok {
+				token, _ := url.PathUnescape(escaped)
+				return token
+			}
+		}
+	}
+	return ""
+}
+
+// KeyPath is the beginning of a path whose next element is a key, for clients that have no other place for it. WithoutKey is for logs.
+const KeyPath = "/t/"
+
+// WithoutKey is a path as it may be shown.
+func WithoutKey(path string) string {
+	rest, ok := strings.CutPrefix(path, KeyPath)
+	if !ok {
+		return path
+	}
+	_, rest, _ = strings.Cut(rest, "/")
+	return KeyPath + ".../" + rest
 }
 
 // foreign reports whether a browser says that a page of another origin is behind a request.

@@ -93,13 +93,13 @@ var table = []entry{
 	is(http.StatusRequestEntityTooLarge, TooLarge, sandbox.ErrTooLarge),
 	is(http.StatusBadRequest, InvalidArgument,
 		backends.ErrInvalidName, backends.ErrOutside, backends.ErrNotRegular, backends.ErrIsDir, backends.ErrNotDir, backends.ErrNotEmpty,
-		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrForeignContext),
+		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrForeignContext, kernel.ErrNotExecute),
 	as[*sandbox.RefusedError](http.StatusConflict, FailedPrecondition),
 	is(http.StatusConflict, FailedPrecondition, sandbox.ErrCulled, sandbox.ErrReentrant),
 
 	as[*sandbox.LimitError](http.StatusInsufficientStorage, LimitReached),
 	is(http.StatusGatewayTimeout, DeadlineExceeded, sandbox.ErrTimeout, context.DeadlineExceeded),
-	is(http.StatusBadGateway, KernelDied, kernel.ErrDead, kernel.ErrStuck, kernel.ErrInterruptTimeout),
+	is(http.StatusBadGateway, KernelDied, kernel.ErrDead, kernel.ErrStuck, kernel.ErrInterruptTimeout, kernel.ErrNoReply),
 	as[*backends.StartError](http.StatusBadGateway, KernelDied),
 
 	is(http.StatusNotFound, NotFound, sandbox.ErrNotFound, fs.ErrNotExist),
