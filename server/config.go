@@ -106,6 +106,20 @@ func (c Config) complete() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
+// Check says what is wrong with keys, files and templates, which New would say too. It makes nothing. c is complete, see Load.
+func (c *Config) Check() error {
+	own := *c
+	if c.Key == "" && c.KeyFile == "" && len(c.Keys) == 0 {
+		own.Key = access.NewSecret() // the one that New makes will do
+	}
+	_, _, err := own.keys()
+	if c.TLSCert != "" {
+		_, _, tlsErr := c.certificate()
+		err = errors.Join(err, tlsErr)
+	}
+	return errors.Join(err, fleet.CheckTemplates(c.Templates))
+}
+
 // OptionError is a mistake in an option.
 type OptionError struct {
 	Option  string // its name

@@ -35,6 +35,9 @@ type Server struct {
 	tlsFile  string // certificate of our own; "" when it is none of ours
 	http     *http.Server
 
+	hurried context.Context // ends when nobody wants to wait for the drain
+	hurry   context.CancelFunc
+
 	life context.Context // of all requests; ends when the time to drain is over
 	end  context.CancelFunc
 
@@ -52,6 +55,7 @@ func New(ctx context.Context, engine *sandbox.Engine, config Config) (_ *Server,
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &Server{config: config, metrics: newMetrics(), conns: newConns(config.Connections), idle: make(chan struct{})}
+	s.hurried, s.hurry = context.WithCancel(context.Background())
 	if s.keys, s.ownKey, err = config.keys(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -182,6 +186,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.config.Logger.Info("draining", "at most", s.config.Drain)
 	drain, cancel := context.WithTimeout(ctx, s.config.Drain)
 	defer cancel()
+	defer context.AfterFunc(s.hurried, cancel)()
 	_ = s.http.Shutdown(drain) // what is left then is cut off
 	s.end()                    // websockets, which Shutdown knows nothing of, and all else
 	ending, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)
@@ -196,6 +201,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	return errors.Join(err, s.tracing.close(ending))
 }
+
+// Hurry has Close wait for no request any more.
+func (s *Server) Hurry() { s.hurry() }
 
 // enter counts a request in; ok is false when the daemon is ending.
 func (s *Server) enter() (leave func(), ok bool) {
