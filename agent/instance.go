@@ -29,6 +29,8 @@ type Place struct {
 	Limits    backends.Limits
 	Measured  []string // further folders whose contents count as disk
 	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
+	// OwnNetwork says that the network is the instance's alone, a container's: what listens on its loopback addresses is its own.
+	OwnNetwork bool
 }
 
 // Instance is one sandbox. The caller ends it with Close.

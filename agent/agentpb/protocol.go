@@ -13,6 +13,8 @@ const (
 	TreePath = "/tree"
 	// EntriesPath: GET tells what is in a folder and below it, a TreeLine each; with "hash" the files' hashes too.
 	EntriesPath = "/entries"
+	// PortPath: POST connects to the query's "port"; what the server there says is the answer's body, what it is told the request's.
+	PortPath = "/port"
 )
 
 // Headers and trailers.

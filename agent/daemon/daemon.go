@@ -16,6 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 	"golang.org/x/net/http2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
@@ -76,6 +77,7 @@ type Daemon struct {
 	python  *agent.Python
 	lacking error
 	ooms    *oomWatch
+	dialled *semaphore.Weighted
 
 	life context.Context // of everything that runs
 	stop context.CancelFunc
@@ -96,12 +98,10 @@ func New(opts Options) *Daemon {
 	d := &Daemon{
 		opts: opts, boot: rand.Text(), calls: newCalls(), found: make(chan struct{}), conns: make(map[net.Conn]bool),
 		silence: newSilence(opts.Silence), ooms: watchOOM(cgroupRoot),
+		dialled: semaphore.NewWeighted(maxDialled),
 	}
 	d.life, d.stop = context.WithCancel(context.Background())
-	d.http2 = &http2.Server{
-		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 1 << 20,
-		MaxUploadBufferPerStream: 4 << 20, MaxUploadBufferPerConnection: 16 << 20,
-	}
+	d.http2 = newHTTP2()
 	d.base = &http.Server{
 		Handler: d.handler(), MaxHeaderBytes: agentpb.MaxHeaders, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
 	}
@@ -111,6 +111,18 @@ func New(opts Options) *Daemon {
 	})
 	return d
 }
+
+// newHTTP2 bounds what is kept of what hosts send. A program that does not read what is sent to it makes a stream stand still and its
+// window full; there are fewer such streams at a time than windows in that of the connection, so the others go on.
+func newHTTP2() *http2.Server {
+	return &http2.Server{
+		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 1 << 20,
+		MaxUploadBufferPerStream: streamWindow, MaxUploadBufferPerConnection: (maxDialled + 16) * streamWindow,
+	}
+}
+
+// streamWindow is how much of a stream may be on its way, bytes.
+const streamWindow = 1 << 20
 
 // What peers may have at once.
 const (
@@ -134,6 +146,7 @@ func (d *Daemon) handler() http.Handler {
 	mux.HandleFunc("GET "+agentpb.TreePath, d.plain(d.exportTree))
 	mux.HandleFunc("GET "+agentpb.EntriesPath, d.plain(d.listTree))
 	mux.HandleFunc("PUT "+agentpb.TreePath, d.plain(d.importTree))
+	mux.HandleFunc("POST "+agentpb.PortPath, d.plain(d.dialPort))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.silence.heard()
 		mux.ServeHTTP(w, r)
@@ -280,7 +293,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	}()
 	place := agent.Place{
 		ID: r.Id, Mark: rand.Text(), Env: r.Env, Limits: r.Limits.Value(), Roots: r.Roots, Isolation: backends.IsolationNone,
-		Workspace: d.opts.Workspace, Private: private, Runtime: filepath.Join(runtime, "k"), Measured: d.opts.measured(),
+		OwnNetwork: true, Workspace: d.opts.Workspace, Private: private, Runtime: filepath.Join(runtime, "k"), Measured: d.opts.measured(),
 	}
 	if err := makeFolder(place.Runtime); err != nil {
 		return nil, err

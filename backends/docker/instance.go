@@ -357,6 +357,18 @@ func (in *instance) StartCommand(ctx context.Context, cmd backends.Cmd) (backend
 	return c, nil
 }
 
+// DialContext connects to a port in the container.
+func (in *instance) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := in.check(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := in.inner.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, in.lost(err)
+	}
+	return conn, nil
+}
+
 // lost is an error of a call or, if that came of it, how the container ended or that it is paused.
 func (in *instance) lost(err error) error {
 	if state := in.state(); state != nil && (errors.Is(err, remote.ErrLost) || errors.Is(err, remote.ErrClosed) ||
