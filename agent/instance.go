@@ -29,6 +29,10 @@ type Place struct {
 	Limits    backends.Limits
 	Measured  []string // further folders whose contents count as disk
 	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
+	// User whose the processes are, where that is one of a backends.Machine. Commands name no user when it is empty.
+	User string
+	// Python is the instance whose Python environment is this one's too, and which outlives it; nil for one of its own.
+	Python *Instance
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -76,7 +80,12 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	env, err := makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	var env *overlay
+	if place.Python != nil {
+		env = place.Python.env
+	} else {
+		env, err = makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(place.Private, "tmp"), 0o700)
 	}

@@ -30,7 +30,7 @@ func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.
 		if err != nil {
 			return nil, nil, err
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+path+"?"+query.Encode(), http.NoBody)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, addressOf(f.user)+path+"?"+query.Encode(), http.NoBody)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -216,7 +216,7 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 	body := &upload{r: r, trailer: http.Header{agentpb.EndHeader: nil}}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	request, err := http.NewRequestWithContext(own, http.MethodPut, address+path+"?"+query.Encode(), body)
+	request, err := http.NewRequestWithContext(own, http.MethodPut, addressOf(f.user)+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}
