@@ -71,3 +71,10 @@ type Snapshotter interface {
 	// Snapshot keeps the instance's files, and neither its processes nor its memory, under an id that Container.Image takes.
 	Snapshot(ctx context.Context) (id string, err error)
 }
+
+// SnapshotRemover is a Backend that removes what a Snapshotter kept. It is optional.
+type SnapshotRemover interface {
+	// RemoveSnapshot removes a snapshot by the id that Snapshot returned. One that instances are made from is an error.
+	// Error: ErrNotFound.
+	RemoveSnapshot(ctx context.Context, id string) error
+}

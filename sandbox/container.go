@@ -53,6 +53,18 @@ func (s *Sandbox) Snapshot(ctx context.Context) (id string, err error) {
 	return id, nil
 }
 
+// RemoveSnapshot removes what Snapshot kept. One that sandboxes are made from is an error. Errors: backends.ErrUnsupported, ErrNotFound.
+func (e *Engine) RemoveSnapshot(ctx context.Context, id string) error {
+	remover, ok := e.backend.(backends.SnapshotRemover)
+	if !ok {
+		return fmt.Errorf("sandbox: remove snapshot: %w: backend %s keeps none", backends.ErrUnsupported, e.choice.Backend)
+	}
+	if err := remover.RemoveSnapshot(ctx, id); err != nil {
+		return fmt.Errorf("sandbox: remove snapshot: %w", err)
+	}
+	return nil
+}
+
 // SetNetwork changes what the sandbox may reach. One that was made without network stays so. Errors: backends.ErrUnsupported,
 // mistakes in n by name, ErrKilled.
 func (s *Sandbox) SetNetwork(ctx context.Context, n backends.Network) error {

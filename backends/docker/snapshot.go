@@ -2,13 +2,19 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	api "github.com/docker/docker/api/types/image"
 	"github.com/google/uuid"
+
+	"github.com/ds-sandbox/ds-sandbox/backends"
 )
+
+var _ backends.SnapshotRemover = (*Backend)(nil)
 
 // snapshotTime bounds a commit: it copies what was written.
 const snapshotTime = 10 * time.Minute
@@ -37,4 +43,20 @@ func (b *Backend) snapshot(ctx context.Context, in *instance) (string, error) {
 		return "", orCause(ctx, err)
 	}
 	return name, nil
+}
+
+// RemoveSnapshot removes the image that a snapshot is, and no other one.
+func (b *Backend) RemoveSnapshot(ctx context.Context, id string) error {
+	img, err := b.engine.findImage(ctx, id)
+	var missing *ImageMissingError
+	switch {
+	case errors.As(err, &missing) || err == nil && img.Labels[labelImage] != imageSnapshot:
+		return fmt.Errorf("docker: snapshot %s: %w", id, backends.ErrNotFound)
+	case err != nil:
+		return err
+	}
+	if _, err := b.engine.api.ImageRemove(ctx, img.Name, api.RemoveOptions{PruneChildren: true}); err != nil {
+		return fmt.Errorf("docker: remove snapshot %s: %s", id, bare(err))
+	}
+	return nil
 }
