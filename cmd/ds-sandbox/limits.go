@@ -1,11 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"math"
-	"strconv"
-	"strings"
-
 	"github.com/spf13/pflag"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
@@ -36,7 +31,7 @@ func (o *limitOptions) check() (err error) {
 		flag, text string
 		field      *int64
 	}{{"memory", o.memory, &l.Memory}, {"file-size", o.fileSize, &l.FileSize}, {"disk", o.disk, &l.Disk}} {
-		if *size.field, err = parseSize(size.text); err != nil {
+		if *size.field, err = readSize(size.text); err != nil {
 			return usagef("--%s: %w", size.flag, err)
 		}
 	}
@@ -52,26 +47,10 @@ func (o *limitOptions) check() (err error) {
 	return nil
 }
 
-// sizeUnits are the powers of two that a size may end with.
-var sizeUnits = map[byte]int{'K': 10, 'M': 20, 'G': 30, 'T': 40}
-
-// parseSize reads a number of bytes as people write it: 1000000, 512M, 1.5G, 2GiB.
-func parseSize(text string) (int64, error) {
+// readSize is sandbox.ParseSize, with no text for no limit.
+func readSize(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
 	}
-	number := strings.ToUpper(strings.TrimSpace(text))
-	number = strings.TrimSuffix(strings.TrimSuffix(number, "B"), "I")
-	shift := 0
-	if n := len(number); n > 0 {
-		if bits, ok := sizeUnits[number[n-1]]; ok {
-			number, shift = number[:n-1], bits
-		}
-	}
-	size, err := strconv.ParseFloat(number, 64)
-	size *= float64(int64(1) << shift)
-	if err != nil || !(size >= 1) || size >= math.MaxInt64 {
-		return 0, fmt.Errorf("%q is no size: use a number of bytes, or a form like 512M or 2G", text)
-	}
-	return int64(size), nil
+	return sandbox.ParseSize(text)
 }

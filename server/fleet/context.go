@@ -14,7 +14,9 @@ type (
 )
 
 // With is ctx with the member that a request is for.
-func With(ctx context.Context, m *Member) context.Context { return context.WithValue(ctx, memberKey{}, m) }
+func With(ctx context.Context, m *Member) context.Context {
+	return context.WithValue(ctx, memberKey{}, m)
+}
 
 // From is the member that a request is for; nil when its sandbox is not there, or it is for none.
 func From(ctx context.Context) *Member {
@@ -23,7 +25,9 @@ func From(ctx context.Context) *Member {
 }
 
 // WithTarget is ctx with what a request of sandbox traffic asks for, whether or not that is there.
-func WithTarget(ctx context.Context, t Target) context.Context { return context.WithValue(ctx, targetKey{}, t) }
+func WithTarget(ctx context.Context, t Target) context.Context {
+	return context.WithValue(ctx, targetKey{}, t)
+}
 
 // TargetOf is what WithTarget kept; ok is false when the request is no sandbox traffic.
 func TargetOf(ctx context.Context) (t Target, ok bool) {

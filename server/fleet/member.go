@@ -30,6 +30,17 @@ const (
 	EndedDaemon  EndReason = "the daemon ended"
 )
 
+// Word is the reason for a figure's label.
+func (r EndReason) Word() string {
+	switch r {
+	case EndedKilled:
+		return "kill"
+	case EndedTimeout:
+		return "timeout"
+	}
+	return "daemon"
+}
+
 // Member is one sandbox of a fleet. It ends by Kill, by its time, or with the fleet.
 type Member struct {
 	fleet    *Fleet
@@ -108,6 +119,13 @@ func (m *Member) StartedAt() time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.started
+}
+
+// State is whether its code can go on.
+func (m *Member) State() State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state
 }
 
 // Info describes a member.
