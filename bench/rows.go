@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -61,7 +62,7 @@ func rows() []row {
 			t.line("fake kernel over sockets, messages/s", fmt.Sprintf("%.0f", float64(m[ours].Messages)/m[ours].Wall), "-", "-", "-", ">= 100000")
 			t.line("  lost", strconv.Itoa(1_000_000-m[ours].Messages), "-", "-", "-", "0")
 		}},
-	}, append(startTable(), branchRows()...)...)
+	}, slices.Concat(startTable(), branchRows(), serveRows())...)
 }
 
 // codes is what the rows run; peers.py has the same.
@@ -100,6 +101,9 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 	}
 	if isDockerRow(r.name) {
 		clients = dockerClients(self, python, r.name, number)
+	}
+	if isServeRow(r.name) {
+		clients = serveClients(self, python, r.name, number)
 	}
 	switch r.name {
 	case old:
