@@ -93,10 +93,10 @@ func newRequestID() string {
 func (s *Server) guard(w *response, seen *sight, serve func()) {
 	defer func() {
 		what := recover()
-		switch {
-		case what == nil:
+		switch what {
+		case nil:
 			return
-		case what == http.ErrAbortHandler: //nolint:errorlint // it is a value of panic, and net/http compares it so
+		case http.ErrAbortHandler:
 			panic(what)
 		}
 		seen.panic = what

@@ -269,7 +269,7 @@ func TestDrainLetsRequestsEndAndCutsOffTheRest(t *testing.T) {
 	default:
 	}
 	d.Hurry()
-	<-cut
+	require.Error(t, <-cut)
 	<-m.Gone()
 	require.NoError(t, <-d.ended)
 	d.ended <- nil
