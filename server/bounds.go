@@ -33,7 +33,7 @@ const (
 // bodySize is how large the body of a request of a class may be.
 func (s *Server) bodySize(c class) int64 {
 	switch c {
-	case classEnvd, classPort, classSigned:
+	case classEnvd, classPort, classSigned, classBridge:
 		return s.config.MaxUpload
 	case classInterpreter, classJupyter:
 		return codeBody
