@@ -29,7 +29,7 @@ func (c *Conn) ExecuteMessage(ctx context.Context, m *messaging.Message, opts *E
 	return c.execute(ctx, &sent, &Execution{request: req, foreign: true}, opts)
 }
 
-// readExecute reads a request, and writes its content anew without stop_on_error.
+// readExecute reads a request, and writes its content anew as it is sent.
 func readExecute(m *messaging.Message) (*messaging.ExecuteRequest, json.RawMessage, error) {
 	if m.Channel != messaging.Shell || m.Header.MsgID == "" {
 		return nil, nil, ErrNotExecute
@@ -47,6 +47,9 @@ func readExecute(m *messaging.Message) (*messaging.ExecuteRequest, json.RawMessa
 		return nil, nil, fmt.Errorf("%w: it has no code", ErrNotExecute)
 	}
 	members["stop_on_error"] = json.RawMessage("false")
+	if members["silent"] == nil { // which ipykernel 6 can't do without
+		members["silent"] = json.RawMessage("false")
+	}
 	written, err := json.Marshal(members)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrNotExecute, err)

@@ -46,7 +46,7 @@ func TestForeignRequestKeepsItsIDs(t *testing.T) {
 			require.Contains(t, string(raw), `"extra": true`, "the header comes back as it was")
 		}
 		got := fake.Received("execute_request")[0]
-		require.JSONEq(t, `{"code": "work", "odd": [1], "stop_on_error": false}`, string(got.Content))
+		require.JSONEq(t, `{"code": "work", "odd": [1], "silent": false, "stop_on_error": false}`, string(got.Content))
 		require.JSONEq(t, `{"cellId": "c"}`, string(got.Metadata))
 	})
 }

@@ -164,12 +164,12 @@ func TestWhoMayAsk(t *testing.T) {
 			r.Header.Set("Origin", "https://evil.example")
 		}, 403},
 		"token of another site's page": {"/api/kernels", func(r *http.Request) { r.Header.Set("Origin", "https://lab.example") }, 200},
-		"none":              {"/api/kernels", with("", ""), 401},
-		"empty":             {"/api/kernels", with("Authorization", "token "), 401},
-		"wrong":             {"/api/kernels", with("Authorization", "token e2b_0"), 401},
-		"wrong path":        {"/t/e2b_0/api/kernels", with("", ""), 401},
-		"path without more": {"/t/" + d.key, with("", ""), 404},
-		"version":           {"/api", with("", ""), 200},
+		"none":                         {"/api/kernels", with("", ""), 401},
+		"empty":                        {"/api/kernels", with("Authorization", "token "), 401},
+		"wrong":                        {"/api/kernels", with("Authorization", "token e2b_0"), 401},
+		"wrong path":                   {"/t/e2b_0/api/kernels", with("", ""), 401},
+		"path without more":            {"/t/" + d.key, with("", ""), 404},
+		"version":                      {"/api", with("", ""), 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, body, header := d.ask("GET", c.path, "", c.change)
