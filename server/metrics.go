@@ -93,7 +93,7 @@ func (m *metrics) observer() fleet.Observer {
 		Created: func(member *fleet.Member, took time.Duration) {
 			m.creates.WithLabelValues(orNone(string(member.Sandbox().Info().Start.Kind))).Observe(took.Seconds())
 		},
-		Refused: func(err error) { m.errors.WithLabelValues("create_" + string(fault.Of(err).Code)).Inc() },
+		Refused: func(err error) { m.errors.WithLabelValues("create_" + string(fault.CodeOf(err))).Inc() },
 		Ended:   func(_ *fleet.Member, why fleet.EndReason) { m.ends.WithLabelValues(why.Word()).Inc() },
 		Ran: func(_ *fleet.Member, run fleet.Run) {
 			m.runs.WithLabelValues(m.language(run.Language), run.Outcome()).Observe(run.Took.Seconds())

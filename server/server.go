@@ -32,8 +32,12 @@ type Server struct {
 	tracing  *tracing
 	conns    *conns
 	listener net.Listener
+	secure   bool   // it speaks TLS
 	tlsFile  string // certificate of our own; "" when it is none of ours
 	http     *http.Server
+
+	hurried context.Context // ends when nobody wants to wait for the drain
+	hurry   context.CancelFunc
 
 	life context.Context // of all requests; ends when the time to drain is over
 	end  context.CancelFunc
@@ -52,6 +56,7 @@ func New(ctx context.Context, engine *sandbox.Engine, config Config) (_ *Server,
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s := &Server{config: config, metrics: newMetrics(), conns: newConns(config.Connections), idle: make(chan struct{})}
+	s.hurried, s.hurry = context.WithCancel(context.Background())
 	if s.keys, s.ownKey, err = config.keys(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -59,7 +64,7 @@ func New(ctx context.Context, engine *sandbox.Engine, config Config) (_ *Server,
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s.tlsFile = file
+	s.secure, s.tlsFile = certificate != nil, file
 	if s.tracing, err = newTracing(ctx); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -124,7 +129,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // URL is the address of the daemon for clients on this machine, or of its domain.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		scheme = "https"
 		if s.config.Domain != "" {
 			return scheme + "://" + s.config.Domain
@@ -143,7 +148,7 @@ func (s *Server) URL() string {
 func (s *Server) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			served <- s.http.ServeTLS(s.listener, "", "")
 		} else {
 			served <- s.http.Serve(s.listener)
@@ -182,6 +187,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.config.Logger.Info("draining", "at most", s.config.Drain)
 	drain, cancel := context.WithTimeout(ctx, s.config.Drain)
 	defer cancel()
+	defer context.AfterFunc(s.hurried, cancel)()
 	_ = s.http.Shutdown(drain) // what is left then is cut off
 	s.end()                    // websockets, which Shutdown knows nothing of, and all else
 	ending, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)
@@ -196,6 +202,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 	return errors.Join(err, s.tracing.close(ending))
 }
+
+// Hurry has Close wait for no request any more.
+func (s *Server) Hurry() { s.hurry() }
 
 // enter counts a request in; ok is false when the daemon is ending.
 func (s *Server) enter() (leave func(), ok bool) {

@@ -169,12 +169,12 @@ func TestSizesAreReadAsPeopleWriteThem(t *testing.T) {
 	for text, want := range map[string]int64{
 		"": 0, "1": 1, "1000000": 1_000_000, "512M": 512 << 20, "1.5g": 3 << 29, "2GiB": 2 << 30, " 4kb ": 4 << 10, "1T": 1 << 40,
 	} {
-		got, err := parseSize(text)
+		got, err := readSize(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
 	for _, text := range []string{"x", "-1", "0", "M", "1X", "nan", "inf", "9999999T", "1 2"} {
-		_, err := parseSize(text)
+		_, err := readSize(text)
 		require.Error(t, err, text)
 	}
 }

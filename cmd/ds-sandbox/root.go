@@ -92,7 +92,7 @@ and n when the code ended by sys.exit(n).`,
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "say on standard error what the engine does")
 	root.AddCommand(
 		newRun(s, c), newREPL(s, c), newShell(s, c), newNotebook(s, c), newKernels(s, c), newSetup(s, c), newImage(s, c), newDoctor(s, c),
-		newVersion(s),
+		newServe(s, c), newVersion(s),
 	)
 	return root
 }

@@ -34,7 +34,7 @@ const (
 	NoSpace            Code = "no_space"
 	KernelDied         Code = "kernel_died"
 	LimitReached       Code = "limit_reached"
-	UnprocessableState Code = "failed_precondition"
+	FailedPrecondition Code = "failed_precondition"
 )
 
 // StatusCanceled is the status of what nobody waits for any more.
@@ -94,8 +94,8 @@ var table = []entry{
 	is(http.StatusBadRequest, InvalidArgument,
 		backends.ErrInvalidName, backends.ErrOutside, backends.ErrNotRegular, backends.ErrIsDir, backends.ErrNotDir, backends.ErrNotEmpty,
 		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrForeignContext),
-	as[*sandbox.RefusedError](http.StatusConflict, UnprocessableState),
-	is(http.StatusConflict, UnprocessableState, sandbox.ErrCulled, sandbox.ErrReentrant),
+	as[*sandbox.RefusedError](http.StatusConflict, FailedPrecondition),
+	is(http.StatusConflict, FailedPrecondition, sandbox.ErrCulled, sandbox.ErrReentrant),
 
 	as[*sandbox.LimitError](http.StatusInsufficientStorage, LimitReached),
 	is(http.StatusGatewayTimeout, DeadlineExceeded, sandbox.ErrTimeout, context.DeadlineExceeded),
@@ -111,18 +111,34 @@ var table = []entry{
 // internalMessage is all that a client learns of a fault of ours.
 const internalMessage = "internal error: the daemon's log tells more"
 
-// Of is what a client is told of an error. One that the table does not know is internal: it is logged, and the client learns nothing of it.
-func Of(err error) Fault {
+// lookUp finds the line of the table for an error; ok is false when there is none.
+func lookUp(err error) (e entry, ok bool) {
 	for _, e := range table {
 		if e.is(err) {
-			f := Fault{Status: e.status, Code: e.code, Message: err.Error()}
-			var limit *fleet.LimitError
-			if errors.As(err, &limit) {
-				f.RetryAfter = limit.Seconds()
-			}
-			return f
+			return e, true
 		}
 	}
-	slog.Error("internal error", "error", err)
-	return Fault{Status: http.StatusInternalServerError, Code: Internal, Message: internalMessage}
+	return entry{status: http.StatusInternalServerError, code: Internal}, false
+}
+
+// Of is what a client is told of an error. One that the table does not know is internal: it is logged, and the client learns nothing of it.
+func Of(err error) Fault {
+	e, known := lookUp(err)
+	f := Fault{Status: e.status, Code: e.code, Message: internalMessage}
+	if !known {
+		slog.Error("internal error", "error", err)
+		return f
+	}
+	f.Message = err.Error()
+	var limit *fleet.LimitError
+	if errors.As(err, &limit) {
+		f.RetryAfter = limit.Seconds()
+	}
+	return f
+}
+
+// CodeOf is the code of an error, for figures.
+func CodeOf(err error) Code {
+	e, _ := lookUp(err)
+	return e.code
 }

@@ -74,7 +74,7 @@ func New(engine *sandbox.Engine, opts *Options) (*Fleet, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if err := checkTemplates(o.Templates); err != nil {
+	if err := CheckTemplates(o.Templates); err != nil {
 		return nil, fmt.Errorf("fleet: %w", err)
 	}
 	o.Timeout, o.MaxTimeout = cmp.Or(o.Timeout, DefaultTimeout), cmp.Or(o.MaxTimeout, DefaultMaxTimeout)

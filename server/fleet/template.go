@@ -32,8 +32,8 @@ var builtIn = []Template{
 
 var templateName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,127}$`)
 
-// checkTemplates refuses configured templates that could not be told apart.
-func checkTemplates(templates []Template) error {
+// CheckTemplates says which of Options.Templates can not be told apart, or are none.
+func CheckTemplates(templates []Template) error {
 	taken := make(map[string]bool)
 	for _, t := range templates {
 		for _, name := range append([]string{t.ID}, t.Aliases...) {
@@ -93,10 +93,13 @@ func (f *Fleet) Template(owner *Owner, name string) (Template, error) {
 	all := f.Templates(owner)
 	for _, candidate := range []string{name, untagged(name)} {
 		for _, t := range all {
-			if t.is(candidate) || untagged(t.ID) == candidate {
+			if t.is(candidate) {
 				return t, nil
 			}
 		}
+	}
+	if s, ok := f.snapshots.get(owner.Name, name); ok {
+		return Template{ID: s.ID, Aliases: s.Names, Snapshot: true}, nil
 	}
 	known := make([]string, len(all))
 	for i, t := range all {

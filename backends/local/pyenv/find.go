@@ -140,7 +140,7 @@ func (o Options) asked() (python, source string) {
 func Find(ctx context.Context, opts Options) (*agent.Python, error) {
 	asked, source := opts.asked()
 	failed := &NotFoundError{Asked: asked != ""}
-	for _, c := range candidates(asked, source, dataDir(opts.DataDir)) {
+	for _, c := range candidates(asked, source, DataDir(opts.DataDir)) {
 		attempt := c.try(ctx)
 		if attempt.Err == nil {
 			return attempt.Python, nil
@@ -157,7 +157,7 @@ func Find(ctx context.Context, opts Options) (*agent.Python, error) {
 func Survey(ctx context.Context, opts Options) []Attempt {
 	asked, source := opts.asked()
 	var all []Attempt
-	for _, c := range candidates(asked, source, dataDir(opts.DataDir)) {
+	for _, c := range candidates(asked, source, DataDir(opts.DataDir)) {
 		all = append(all, c.try(ctx))
 	}
 	return all
@@ -226,8 +226,8 @@ func named(asked string) string {
 	return asked
 }
 
-// dataDir is where the managed environment lives.
-func dataDir(given string) string {
+// DataDir is the folder of ours among the user's data, or the one given: the managed environment lives there, and what the daemon keeps.
+func DataDir(given string) string {
 	if given != "" {
 		return given
 	}

@@ -141,11 +141,11 @@ func TestMissingListsWhatSandboxesShouldHave(t *testing.T) {
 
 func TestDataDirFollowsTheUsersSettings(t *testing.T) {
 	newMachine(t)
-	require.Equal(t, "/given", dataDir("/given"))
-	require.Equal(t, os.Getenv("DS_SANDBOX_DATA_DIR"), dataDir(""))
+	require.Equal(t, "/given", DataDir("/given"))
+	require.Equal(t, os.Getenv("DS_SANDBOX_DATA_DIR"), DataDir(""))
 	t.Setenv("DS_SANDBOX_DATA_DIR", "")
 	t.Setenv("XDG_DATA_HOME", "/xdg")
-	require.Equal(t, "/xdg/ds-sandbox", dataDir(""))
+	require.Equal(t, "/xdg/ds-sandbox", DataDir(""))
 	t.Setenv("XDG_DATA_HOME", "relative/is/ignored")
-	require.Equal(t, os.Getenv("HOME"), filepath.Dir(filepath.Dir(filepath.Dir(dataDir("")))))
+	require.Equal(t, os.Getenv("HOME"), filepath.Dir(filepath.Dir(filepath.Dir(DataDir("")))))
 }

@@ -41,7 +41,7 @@ func setup(ctx context.Context, opts Options) (*agent.Python, error) {
 		}
 		opts.Progress("no Python with ipykernel found, making an environment that has it")
 	}
-	m := &maker{opts: opts, data: dataDir(opts.DataDir)}
+	m := &maker{opts: opts, data: DataDir(opts.DataDir)}
 	pipErr := m.make(ctx)
 	if pipErr == nil {
 		return Find(ctx, Options{Python: managedPython(m.data)})
