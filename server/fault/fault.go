@@ -93,7 +93,7 @@ var table = []entry{
 	is(http.StatusRequestEntityTooLarge, TooLarge, sandbox.ErrTooLarge),
 	is(http.StatusBadRequest, InvalidArgument,
 		backends.ErrInvalidName, backends.ErrOutside, backends.ErrNotRegular, backends.ErrIsDir, backends.ErrNotDir, backends.ErrNotEmpty,
-		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrForeignContext),
+		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrInvalidEnv, sandbox.ErrForeignContext),
 	as[*sandbox.RefusedError](http.StatusConflict, FailedPrecondition),
 	is(http.StatusConflict, FailedPrecondition, sandbox.ErrCulled, sandbox.ErrReentrant),
 
