@@ -31,6 +31,10 @@ type Place struct {
 	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
 	// OwnNetwork says that the network is the instance's alone, a container's: what listens on its loopback addresses is its own.
 	OwnNetwork bool
+	// User whose the processes are, where that is one of a backends.Machine. Commands name no user when it is empty.
+	User string
+	// Python is the instance whose Python environment is this one's too, and which outlives it; nil for one of its own.
+	Python *Instance
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -78,7 +82,12 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	env, err := makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	var env *overlay
+	if place.Python != nil {
+		env = place.Python.env
+	} else {
+		env, err = makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(place.Private, "tmp"), 0o700)
 	}

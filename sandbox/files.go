@@ -22,6 +22,7 @@ const MaxRead = 1 << 30
 type Files struct {
 	sandbox *Sandbox
 	fs      backends.FileSystem
+	whole   bool // see Sandbox.FilesOf
 }
 
 // Facts about files.

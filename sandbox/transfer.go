@@ -136,6 +136,9 @@ func (f *Files) download(ctx context.Context, name, local string, o *archive.Opt
 func (f *Files) paths(name string) []string {
 	workspace := f.sandbox.instance.Workspace()
 	name = path.Clean("/" + name)
+	if f.whole {
+		return []string{name}
+	}
 	for _, dir := range []string{workspace, "/home/user"} {
 		if rest, ok := strings.CutPrefix(name, dir); ok && (rest == "" || rest[0] == '/') {
 			name = rest

@@ -17,6 +17,10 @@ const (
 	PortPath = "/port"
 )
 
+// AsPath with the name of a user of a backends.Machine after it, before the path of a call of Process or Filesystem or of a plain
+// request, says who does it. Files are then all of the machine's.
+const AsPath = "/as/"
+
 // Headers and trailers.
 const (
 	// CallHeader names a call that changes something, so that it may be repeated on another connection and still happens once.

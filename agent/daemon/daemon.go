@@ -38,6 +38,9 @@ type Options struct {
 	Budget   int64         // bytes kept for the host, of each kernel; 64 MiB
 	Build    string        // version of the program
 	Logger   *slog.Logger
+
+	accounts bool     // we are root by our real id, and may act as the code's user and as what root may be here
+	rootable []string // put before commands that are to run as root; nil where code may not become root
 }
 
 // The defaults of Options.
@@ -147,6 +150,7 @@ func (d *Daemon) handler() http.Handler {
 	mux.HandleFunc("GET "+agentpb.EntriesPath, d.plain(d.listTree))
 	mux.HandleFunc("PUT "+agentpb.TreePath, d.plain(d.importTree))
 	mux.HandleFunc("POST "+agentpb.PortPath, d.plain(d.dialPort))
+	mux.Handle(agentpb.AsPath, asUser(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.silence.heard()
 		mux.ServeHTTP(w, r)
@@ -229,6 +233,7 @@ type sandbox struct {
 	commands *commands
 	watchers *watchers
 	answer   *agentpb.ConfigureResponse
+	users    users
 	setting  sync.RWMutex // held alone while the environment is changed, shared while something is started
 
 	ending sync.Once
@@ -278,10 +283,10 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	if err != nil {
 		return nil, err
 	}
+	killed := func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) }
 	a, err := agent.New(agent.Config{
 		Python: d.python, RuntimeDir: runtime, Logger: d.opts.Logger, NoCgroup: true, Launcher: d.opts.Launcher,
-		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true,
-		Killed: func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) },
+		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Killed: killed,
 	})
 	if err != nil {
 		return nil, err
@@ -295,6 +300,9 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 		ID: r.Id, Mark: rand.Text(), Env: r.Env, Limits: r.Limits.Value(), Roots: r.Roots, Isolation: backends.IsolationNone,
 		OwnNetwork: true, Workspace: d.opts.Workspace, Private: private, Runtime: filepath.Join(runtime, "k"), Measured: d.opts.measured(),
 	}
+	if d.opts.accounts {
+		place.User = backends.OrdinaryUser
+	}
 	if err := makeFolder(place.Runtime); err != nil {
 		return nil, err
 	}
@@ -306,7 +314,8 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	if r.RelayBudget > 0 {
 		budget = r.RelayBudget
 	}
-	s := &sandbox{d: d, id: r.Id, agent: a, instance: in, commands: newCommands(in), watchers: newWatchers(in)}
+	s := &sandbox{d: d, id: r.Id, agent: a, instance: in, commands: newCommands(), watchers: newWatchers()}
+	s.users = users{opts: d.opts, place: place, main: in, python: d.python, runtime: runtime, killed: killed}
 	s.kernels = newKernels(d.life, in, budget)
 	s.answer = &agentpb.ConfigureResponse{
 		Workspace: in.Workspace(), Branches: canBranch, Python: d.python.Version, PythonExecutable: d.python.Executable,
@@ -322,7 +331,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 func (s *sandbox) destroy() error {
 	s.ending.Do(func() {
 		s.watchers.close()
-		s.endErr = s.instance.Close(context.Background())
+		s.endErr = errors.Join(s.users.close(), s.instance.Close(context.Background()))
 		s.commands.close()
 	})
 	return s.endErr

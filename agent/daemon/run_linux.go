@@ -51,6 +51,10 @@ func (o *Options) settle() error {
 		return err
 	}
 	o.Launcher = []string{self, "as-user", strconv.Itoa(o.UID), strconv.Itoa(o.GID), "--"}
+	o.accounts = true
+	if mayGain() {
+		o.rootable = []string{self, "as-root", "--"}
+	}
 	if o.Measured == nil {
 		// What the system leaves to everybody, and our own folders, which are the user's.
 		o.Measured = []string{o.Private, o.Runtime, "/run/lock", "/tmp", "/var/tmp", "/dev/shm"}

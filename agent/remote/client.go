@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 	"github.com/ds-sandbox/ds-sandbox/messaging/zmtp"
 )
@@ -47,8 +48,8 @@ type Client struct {
 
 	host    agentpb.HostClient
 	kernel  agentpb.KernelClient
-	process agentpb.ProcessClient
-	files   agentpb.FilesystemClient
+	process map[string]agentpb.ProcessClient // by user; "" says nothing of one
+	files   map[string]agentpb.FilesystemClient
 
 	life context.Context
 	stop context.CancelFunc
@@ -78,8 +79,11 @@ func Open(ctx context.Context, dial func(ctx context.Context) (net.Conn, error),
 	c.life, c.stop = context.WithCancel(context.Background())
 	c.host = agentpb.NewHostClient(c, address, clientOptions...)
 	c.kernel = agentpb.NewKernelClient(c, address, clientOptions...)
-	c.process = agentpb.NewProcessClient(c, address, clientOptions...)
-	c.files = agentpb.NewFilesystemClient(c, address, clientOptions...)
+	c.process, c.files = make(map[string]agentpb.ProcessClient), make(map[string]agentpb.FilesystemClient)
+	for _, user := range []string{"", backends.OrdinaryUser, backends.RootUser} {
+		c.process[user] = agentpb.NewProcessClient(c, addressOf(user), clientOptions...)
+		c.files[user] = agentpb.NewFilesystemClient(c, addressOf(user), clientOptions...)
+	}
 	s, err := c.connect(ctx)
 	if err != nil {
 		c.stop()
@@ -92,6 +96,14 @@ func Open(ctx context.Context, dial func(ctx context.Context) (net.Conn, error),
 
 // address is what requests name; there is one agent at the other end, whatever they say.
 const address = "http://agent"
+
+// addressOf is where requests go that a user does.
+func addressOf(user string) string {
+	if user == "" {
+		return address
+	}
+	return address + agentpb.AsPath + user
+}
 
 var clientOptions = []connect.ClientOption{
 	connect.WithReadMaxBytes(agentpb.MaxMessage), connect.WithAcceptCompression("gzip", nil, nil),

@@ -22,7 +22,7 @@ import (
 // fetch sends a plain request without a body, again when its connection breaks before the answer.
 func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.Response, *session, error) {
 	return f.in.c.plain(ctx, func() (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, http.MethodGet, address+path+"?"+query.Encode(), http.NoBody)
+		return http.NewRequestWithContext(ctx, http.MethodGet, addressOf(f.user)+path+"?"+query.Encode(), http.NoBody)
 	})
 }
 
@@ -226,7 +226,7 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 	body := &upload{r: r, trailer: http.Header{agentpb.EndHeader: nil}}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	request, err := http.NewRequestWithContext(own, http.MethodPut, address+path+"?"+query.Encode(), body)
+	request, err := http.NewRequestWithContext(own, http.MethodPut, addressOf(f.user)+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 	})
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
 	t.Run("ports", func(t *testing.T) { testPorts(t, open, lacks) })
+	t.Run("machine", func(t *testing.T) { testMachine(t, open) })
 	t.Run("heavy", func(t *testing.T) { testHeavy(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	RunKernels(t, open)

@@ -309,6 +309,12 @@ func (in *instance) Isolation() backends.Isolation { return backends.IsolationCo
 // Files are the agent's.
 func (in *instance) Files() backends.FileSystem { return in.inner.Files() }
 
+// Home is the home folder of a user.
+func (in *instance) Home(user string) (string, error) { return in.inner.Home(user) }
+
+// FilesOf are the agent's.
+func (in *instance) FilesOf(user string) (backends.FileSystem, error) { return in.inner.FilesOf(user) }
+
 // Enforcement is the engine's where it holds a limit, else the agent's.
 func (in *instance) Enforcement() map[backends.LimitName]backends.Enforcer {
 	by := in.inner.Enforcement()
