@@ -73,7 +73,7 @@ func (e *Engine) revive(ctx context.Context, id string, survivor backends.Surviv
 	s.life, s.end = context.WithCancelCause(context.Background())
 	for _, known := range m.Contexts {
 		process, ok := live[known.Process]
-		if !ok { // it died while nobody looked
+		if !ok && known.Process != "" { // it died while nobody looked
 			e.config.Logger.Warn("context of adopted sandbox has ended", "sandbox", id, "context", known.ID)
 			continue
 		}
@@ -88,19 +88,23 @@ func (e *Engine) revive(ctx context.Context, id string, survivor backends.Surviv
 	return s, nil
 }
 
-// adoptContext goes on with an interpreter that lives.
+// adoptContext goes on with an interpreter that lives; with a nil process, with a context that has none yet.
 func (s *Sandbox) adoptContext(ctx context.Context, known rememberedContext, process backends.KernelProcess) error {
 	config := &s.engine.config
 	c := &Context{
 		sandbox: s, id: known.ID, language: known.Language, kernelName: known.Kernel, dir: known.Dir, env: known.Env,
 		undoable: known.Undoable, turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, journal: newJournal(config.JournalBytes),
 	}
+	if process == nil {
+		s.enroll(c, known.Default)
+		return nil
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
 		fmt.Errorf("did not answer within %v (Config.StartTimeout)", config.StartTimeout))
 	defer cancel()
 	found := new(orphan)
 	k, run, err := kernel.Adopt(ctx, s.instance, backends.KernelConfig{
-		Name: c.kernelName, Dir: c.dir, Env: c.env, MaxFrame: config.MaxFrame,
+		Name: c.kernelName, Dir: c.startDir(), Env: c.env, MaxFrame: config.MaxFrame,
 	}, process, &kernel.Options{Logger: config.Logger, Clock: &s.clock}, &kernel.ExecuteOptions{
 		OnMessage: func(m *messaging.Message) { found.note(c.journal, m) },
 	})
@@ -112,12 +116,7 @@ func (s *Sandbox) adoptContext(ctx context.Context, known rememberedContext, pro
 		found.run = run
 		c.orphan = found
 	}
-	s.mu.Lock()
-	s.contexts = append(s.contexts, c)
-	if known.Default {
-		s.defaults[c.language] = c
-	}
-	s.mu.Unlock()
+	s.enroll(c, known.Default)
 	c.idle()
 	return nil
 }
@@ -239,7 +238,9 @@ func (s *Sandbox) abandon(cause error) bool {
 	s.end(cause)
 	for _, c := range contexts {
 		c.busy() // it is never idle again
-		c.current().Abandon()
+		if k := c.current(); k != nil {
+			k.Abandon()
+		}
 		c.journal.close()
 	}
 	s.engine.forget(s)

@@ -21,6 +21,7 @@ var (
 	ErrNoRun          = errors.New("no run of an earlier program is left to resume")
 	ErrClosed         = errors.New("engine is closed")
 	ErrRemoved        = errors.New("context was removed")
+	ErrRestarted      = errors.New("context was restarted")
 	ErrCulled         = errors.New("context was idle for longer than CullAfter and was ended")
 	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
 	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +

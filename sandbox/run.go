@@ -25,8 +25,8 @@ const DefaultMaxOutput = 64 << 20
 // RunOptions of RunCode and StartCode. Nil and zero fields are the defaults.
 type RunOptions struct {
 	Context  *Context          // where to run; the default context of Language
-	Language string            // "python"; not together with Context
-	Env      map[string]string // for this run only; Python kernels
+	Language string            // "python", see ContextOptions; not together with Context
+	Env      map[string]string // for this run only; Python, JavaScript, TypeScript, R, bash
 	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none. See RunCode's ctx
 	Silent   bool              // not in the history, no execution count, no value
 	Args     []string          // sys.argv during this run; the first is __file__ too; Python kernels
@@ -72,6 +72,7 @@ type Run struct {
 	record    *journalRun
 	calm      func() // says that the run is over
 	pending   []Output
+	restarts  int    // of the context before the run
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
 	err       error // how the run ended; io.EOF as runs do
@@ -166,12 +167,6 @@ func checkCode(code string) error {
 
 // start sends code when its turn has come.
 func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run, error) {
-	if len(opts.Env) > 0 && !c.isPython() {
-		return nil, fmt.Errorf("%w: Env for one run with kernel %q; set it when the context is created", backends.ErrUnsupported, c.kernelName)
-	}
-	if len(opts.Args) > 0 && !c.isPython() {
-		return nil, fmt.Errorf("%w: Args with kernel %q", backends.ErrUnsupported, c.kernelName)
-	}
 	if err := c.sandbox.awake(); err != nil { // before the turn: a run under way has it until Resume
 		return nil, err
 	}
@@ -182,16 +177,23 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if err == nil {
 		err = c.sandbox.awake()
 	}
+	if err == nil && len(opts.Args) > 0 && !c.isPython() {
+		err = fmt.Errorf("%w: Args with kernel %q", backends.ErrUnsupported, c.kernelName)
+	}
+	if err == nil {
+		err = c.setRunEnv(ctx, opts.Env)
+	}
 	if err != nil {
 		c.passTurn()
 		return nil, err
 	}
 	refused, err := c.prepareUndo(ctx, &opts)
 	if err != nil {
+		c.undoRunEnv(opts.Env)
 		c.passTurn()
 		return nil, err
 	}
-	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries)}
+	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries), restarts: c.restartCount()}
 	run.fold.execution.UndoRefused = refused
 	run.ladder = newLadder(c, opts.Timeout)
 	if meterer, ok := k.Process().(backends.RunMeterer); ok {
@@ -213,6 +215,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		run.calm()
 		c.journal.end(run.record, err, Usage{})
 		run.stopMeter(ctx)
+		c.undoRunEnv(opts.Env)
 		c.passTurn()
 		return nil, err
 	}
@@ -362,9 +365,10 @@ func (r *Run) finish(err error) {
 		if errors.Is(err, kernel.ErrDead) && r.context.sandbox.awake() == nil {
 			err = r.context.undoCrash(err)
 		}
-		err = fmt.Errorf("sandbox: run: %w", r.context.sandbox.reason(err))
+		err = fmt.Errorf("sandbox: run: %w", r.context.ended(r.restarts, r.context.sandbox.reason(err)))
 	}
 	r.err = err
+	r.context.undoRunEnv(r.opts.Env)
 	r.context.journal.end(r.record, ended(err), usage)
 	r.context.passTurn()
 }
