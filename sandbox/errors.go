@@ -28,6 +28,7 @@ var (
 		"run it after the first call has returned, or on another context")
 	ErrTooLarge    = errors.New("file is too large to read at once: use Open")
 	ErrInvalidCode = errors.New("code can't be run as it is")
+	ErrInvalidEnv  = errors.New("environment variable")
 )
 
 // ConfigError says what is wrong with a Config, or with a variable that stands for a part of one.

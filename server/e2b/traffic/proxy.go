@@ -66,6 +66,9 @@ func (h *Handler) hideKeys(r *http.Request) {
 	if _, secret, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && h.keys.Owner(strings.TrimSpace(secret)) != nil {
 		r.Header.Del("Authorization")
 	}
+	if _, err := r.Cookie(access.Cookie); err != nil {
+		return
+	}
 	cookies := r.Cookies()
 	r.Header.Del("Cookie")
 	for _, c := range cookies {

@@ -44,6 +44,7 @@ var page = template.Must(template.New("refusal").Parse(`<!doctype html>
 
 // respond answers a program in JSON, a browser with a page.
 func respond(w http.ResponseWriter, r *http.Request, body refusal) {
+	fullDuplex(w)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Access-Control-Allow-Origin", "*") // it tells nothing that the asker does not know

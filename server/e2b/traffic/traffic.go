@@ -3,6 +3,8 @@ package traffic
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"time"
@@ -33,7 +35,9 @@ type Handler struct {
 // in a sandbox is to see.
 func New(f *fleet.Fleet, keys *access.Keys, envd, interpreter http.Handler) *Handler {
 	h := &Handler{keys: keys, envd: envd, interpreter: interpreter, transport: newTransport(f)}
-	h.proxy = &httputil.ReverseProxy{Rewrite: h.rewrite, Transport: h.transport, FlushInterval: -1, ErrorHandler: h.failed}
+	h.proxy = &httputil.ReverseProxy{
+		Rewrite: h.rewrite, Transport: h.transport, FlushInterval: -1, ErrorHandler: h.failed, ErrorLog: log.New(io.Discard, "", 0),
+	}
 	return h
 }
 
@@ -83,6 +87,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, m *fleet.Member,
 	case InterpreterPort:
 		h.interpreter.ServeHTTP(w, r)
 	default:
+		fullDuplex(w) // a server may answer while it is still being asked
 		h.proxy.ServeHTTP(w, r)
 	}
 }
@@ -101,6 +106,9 @@ func cut(w http.ResponseWriter) {
 	control, past := http.NewResponseController(w), time.Unix(1, 0)
 	_, _ = control.SetReadDeadline(past), control.SetWriteDeadline(past)
 }
+
+// fullDuplex has an answer go out before the request's body has come, where the protocol of the connection would have it wait.
+func fullDuplex(w http.ResponseWriter) { _ = http.NewResponseController(w).EnableFullDuplex() }
 
 // answerError answers for a request that its sandbox can't be asked.
 func answerError(w http.ResponseWriter, r *http.Request, target fleet.Target, err error) {
