@@ -81,6 +81,7 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	in.mu.Unlock()
 	defer func() {
 		if err != nil {
+			in.drop()
 			err = errors.Join(in.withLog(err), in.unprotect(context.WithoutCancel(ctx)), b.remove(context.WithoutCancel(ctx), id))
 		}
 	}()
@@ -93,37 +94,62 @@ func (in *instance) make(ctx context.Context, spec backends.Spec) (err error) {
 	if err := in.configure(ctx, spec); err != nil {
 		return err
 	}
-	return in.sign(ctx, b.owner.id, spec.Spare)
+	return in.explain(ctx, in.sign(ctx, b.owner.id, spec.Spare))
 }
 
 // configure opens the connection to the agent and tells it whose it is.
-func (in *instance) configure(ctx context.Context, spec backends.Spec) (err error) {
+func (in *instance) configure(ctx context.Context, spec backends.Spec) error {
 	b := in.backend
 	booting, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
 	client, err := remote.Open(booting, in.dial, b.remoteOptions())
-	if err != nil {
-		return in.explain(booting, err)
+	if err == nil {
+		err = in.join(client)
 	}
-	limits := spec.Limits
-	limits.CPUs = 0 // the engine's alone
-	err = client.Configure(booting, remote.Setup{
-		ID: spec.ID, Env: spec.Env, Limits: limits, NoForkServer: b.config.NoForkServer, Preload: b.config.Preload, Silence: b.config.Silence,
-		RelayBudget: relayBudget,
-	})
-	if err != nil {
-		return errors.Join(in.explain(booting, err), client.Close())
+	if err == nil {
+		limits := spec.Limits
+		limits.CPUs = 0 // the engine's alone
+		err = in.setUp(booting, remote.Setup{
+			ID: spec.ID, Env: spec.Env, Limits: limits, NoForkServer: b.config.NoForkServer, Preload: b.config.Preload, Silence: b.config.Silence,
+			RelayBudget: relayBudget,
+		})
 	}
+	return in.explain(booting, err)
+}
+
+// join makes a connection to the agent the instance's: from then on it ends with the container.
+func (in *instance) join(client *remote.Client) error {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.client, in.inner = client, client.Instance()
+	in.client = client
 	if in.frozen {
 		client.Freeze()
 	}
-	if in.wrong != nil { // meanwhile
-		return errors.Join(in.wrong.err, client.Close())
+	wrong := in.wrong
+	in.mu.Unlock()
+	if wrong != nil { // meanwhile
+		return errors.Join(wrong.err, client.Close())
 	}
 	return nil
+}
+
+// setUp tells the agent whose it is.
+func (in *instance) setUp(ctx context.Context, setup remote.Setup) error {
+	if err := in.client.Configure(ctx, setup); err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.inner = in.client.Instance()
+	if in.wrong != nil {
+		return in.wrong.err
+	}
+	return nil
+}
+
+// drop ends the connection, if there is one, and waits for that.
+func (in *instance) drop() {
+	in.endWith(&end{err: backends.ErrDestroyed})
+	in.closing.Wait()
 }
 
 func (b *Backend) remoteOptions() *remote.Options {
@@ -236,8 +262,10 @@ func (in *instance) endWith(wrong *end) {
 		return
 	}
 	in.wrong = wrong
-	if in.client != nil {
+	if in.inner != nil {
 		in.inner.Forsake()
+	}
+	if in.client != nil {
 		in.closing.Go(func() { _ = in.client.Close() }) // which waits for a dial, and that may be who tells us
 	}
 }
@@ -403,8 +431,7 @@ func (in *instance) Destroy(ctx context.Context) error {
 	helper := make(chan error, 1)
 	go func() { helper <- in.unprotect(ctx) }()
 	err := errors.Join(in.backend.remove(ctx, in.containerID()), <-helper)
-	in.endWith(&end{err: backends.ErrDestroyed})
-	in.closing.Wait()
+	in.drop()
 	if err != nil {
 		return fmt.Errorf("docker: destroy %s: %w", in.id, err)
 	}
