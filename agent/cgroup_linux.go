@@ -304,8 +304,54 @@ func (g *cgroup) kills() (int64, bool) {
 	return readControl(g.dirs["memory"], "memory.oom_control", "oom_kill")
 }
 
+// shortages counts how often memory was not to be had within the limit, whether or not somebody was killed for it. Version 1 counts
+// only how often something had to be given up first (failcnt), which caches do all the time; since Linux 4.19 it kills, too, before it
+// refuses.
+func (g *cgroup) shortages() (int64, bool) {
+	if !g.v2["memory"] {
+		return 0, false
+	}
+	return readControl(g.dirs["memory"], "memory.events", "oom")
+}
+
 // refusals counts the forks that the system refused for the limit of processes.
 func (g *cgroup) refusals() (int64, bool) { return readControl(g.dirs["pids"], "pids.events", "max") }
+
+// noLimit is what version 1 shows for none, or more than any machine has.
+const noLimit = 1 << 60
+
+// limit is what the group holds its processes to; false when it does not.
+func (g *cgroup) limit(name backends.LimitName) (int64, bool) {
+	controller, file := "pids", "pids.max"
+	if name == backends.LimitMemory {
+		controller, file = "memory", "memory.limit_in_bytes"
+		if g.v2[controller] {
+			file = "memory.max"
+		}
+	}
+	n, ok := readControl(g.dirs[controller], file, "")
+	return n, ok && n < noLimit // "max" is no number
+}
+
+// enclosingCgroup is the group that this program is in, as it is shown to a container: at root, or in a folder there for each
+// controller. It is only to be read; nil when there is none.
+func enclosingCgroup(root string) *cgroup {
+	g := &cgroup{dirs: make(map[string]string), v2: make(map[string]bool)}
+	for controller, files := range map[string][2]string{
+		"memory": {"memory.events", "memory.oom_control"}, "pids": {"pids.events", "pids.events"},
+	} {
+		below := filepath.Join(root, controller)
+		if _, err := os.Stat(filepath.Join(root, files[0])); err == nil {
+			g.dirs[controller], g.v2[controller] = root, true
+		} else if _, err := os.Stat(filepath.Join(below, files[1])); err == nil {
+			g.dirs[controller] = below
+		}
+	}
+	if len(g.dirs) == 0 {
+		return nil
+	}
+	return g
+}
 
 // groupPatience is how long a group may take to become empty, whose processes were all killed.
 const groupPatience = 2 * time.Second

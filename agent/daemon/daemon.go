@@ -63,6 +63,9 @@ func (o *Options) complete() {
 	}
 }
 
+// cgroupRoot is where the system shows a container its control groups.
+const cgroupRoot = "/sys/fs/cgroup"
+
 // Daemon serves one sandbox. The caller ends it with Close.
 type Daemon struct {
 	opts    Options
@@ -75,7 +78,6 @@ type Daemon struct {
 	found   chan struct{} // closed when python or noPython is set
 	python  *agent.Python
 	lacking error
-	ooms    *oomWatch
 
 	life context.Context // of everything that runs
 	stop context.CancelFunc
@@ -95,7 +97,7 @@ func New(opts Options) *Daemon {
 	opts.complete()
 	d := &Daemon{
 		opts: opts, boot: rand.Text(), calls: newCalls(), found: make(chan struct{}), conns: make(map[net.Conn]bool),
-		silence: newSilence(opts.Silence), ooms: watchOOM(cgroupRoot),
+		silence: newSilence(opts.Silence),
 	}
 	d.life, d.stop = context.WithCancel(context.Background())
 	d.http2 = &http2.Server{
@@ -267,8 +269,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	}
 	a, err := agent.New(agent.Config{
 		Python: d.python, RuntimeDir: runtime, Logger: d.opts.Logger, NoCgroup: true, Launcher: d.opts.Launcher,
-		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true,
-		Killed: func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) },
+		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Enclosure: cgroupRoot,
 	})
 	if err != nil {
 		return nil, err

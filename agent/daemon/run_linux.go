@@ -63,7 +63,7 @@ func (o *Options) settle() error {
 	return lower(o.UID, o.GID)
 }
 
-// wait waits for a reason to end, and looks by and by at what the system has killed.
+// wait waits for a reason to end.
 func (d *Daemon) wait(ctx context.Context) {
 	ticker := time.NewTicker(silenceTick) // which skips what it was too late for
 	defer ticker.Stop()
@@ -72,7 +72,6 @@ func (d *Daemon) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			d.ooms.look()
 			if d.silence.tick() {
 				d.opts.Logger.Warn("no host was heard for too long, ending")
 				return

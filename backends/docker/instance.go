@@ -263,7 +263,7 @@ func (in *instance) endWith(wrong *end) {
 	}
 	in.wrong = wrong
 	if in.inner != nil {
-		in.inner.Forsake()
+		in.inner.Forsake(wrong.limit)
 	}
 	if in.client != nil {
 		in.closing.Go(func() { _ = in.client.Close() }) // which waits for a dial, and that may be who tells us
