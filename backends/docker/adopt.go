@@ -132,11 +132,7 @@ func (b *Backend) reach(ctx context.Context, c container.Summary) (*instance, er
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
-	client, err := remote.Open(ctx, in.dial, b.remoteOptions())
-	if err == nil {
-		err = in.join(client)
-	}
-	if err == nil {
+	if err = in.connect(ctx); err == nil {
 		err = in.inherit(ctx)
 	}
 	if err == nil {

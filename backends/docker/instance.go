@@ -102,10 +102,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) error {
 	b := in.backend
 	booting, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
-	client, err := remote.Open(booting, in.dial, b.remoteOptions())
-	if err == nil {
-		err = in.join(client)
-	}
+	err := in.connect(booting)
 	if err == nil {
 		limits := spec.Limits
 		limits.CPUs = 0 // the engine's alone
@@ -115,6 +112,27 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) error {
 		})
 	}
 	return in.explain(booting, err)
+}
+
+// connectTries is how often a connection is tried that breaks at once: for a moment the engine may not know that the container has ended.
+const connectTries = 5
+
+// connect opens the connection to the agent.
+func (in *instance) connect(ctx context.Context) error {
+	for try := 1; ; try++ {
+		client, err := remote.Open(ctx, in.dial, in.backend.remoteOptions())
+		if err == nil {
+			return in.join(client)
+		}
+		if version := new(remote.VersionError); try == connectTries || in.fate() != nil || errors.As(err, &version) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * 20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // join makes a connection to the agent the instance's: from then on it ends with the container.

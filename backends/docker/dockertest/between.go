@@ -50,40 +50,62 @@ func NewBetween(t testing.TB) *Between {
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		b.mu.Lock()
-		for conn := range b.conns {
-			_ = conn.Close()
-		}
-		b.mu.Unlock()
+		b.Cut()
 		b.work.Wait()
 	})
 	return b
 }
 
-// Before calls do, once, before the n-th write of the program from now on goes on to the engine. The function it returns calls that off,
-// and reports whether it was too late for that.
+// Before calls do, once, before the n-th write of the program from now on goes on to the engine. The function it returns calls that
+// off or, when it is too late for that, waits until do has returned and reports true.
 func (b *Between) Before(n int, do func()) (cancel func() (done bool)) {
+	ended := make(chan struct{})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.left, b.do = n, do
+	b.left, b.do = n, func() {
+		defer close(ended)
+		do()
+	}
 	return func() bool {
 		b.mu.Lock()
-		defer b.mu.Unlock()
+		calledOff := b.do != nil
 		b.do = nil
-		return b.left == 0
+		b.mu.Unlock()
+		if calledOff {
+			return false
+		}
+		<-ended
+		return true
 	}
 }
 
 // step counts a write.
 func (b *Between) step() {
+	if do := b.due(); do != nil {
+		do()
+	}
+}
+
+// due is what is to be done before the next write; nil for nothing.
+func (b *Between) due() (do func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.do == nil {
-		return
+		return nil
 	}
-	if b.left--; b.left == 0 {
-		b.do()
-		b.do = nil
+	if b.left--; b.left > 0 {
+		return nil
+	}
+	do, b.do = b.do, nil
+	return do
+}
+
+// Cut breaks all connections of the program to the engine.
+func (b *Between) Cut() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for conn := range b.conns {
+		_ = conn.Close()
 	}
 }
 
