@@ -64,3 +64,15 @@ func KillContainer(t testing.TB, id string) {
 	defer func() { _ = api.Close() }()
 	require.NoError(t, api.ContainerKill(context.Background(), id, "KILL"))
 }
+
+// NeedRuntime skips a test where the engine has no runtime of that name.
+func NeedRuntime(t testing.TB, name string) {
+	t.Helper()
+	api := reach(t)
+	defer func() { _ = api.Close() }()
+	info, err := api.Info(context.Background())
+	require.NoError(t, err)
+	if _, ok := info.Runtimes[name]; !ok {
+		t.Skipf("the engine at %s has no runtime %s: register it in its daemon.json", api.DaemonHost(), name)
+	}
+}
