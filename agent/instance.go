@@ -180,10 +180,9 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 	in.watchdog = newWatchdog(in.limiter, k, in.disk, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
-	in.watchdog.killed = in.agent.config.Killed
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.limits, k.verdict = in.limiter.program, in.watchdog.verdict
+	k.limits, k.rank, k.verdict = in.limiter.program, in.limiter.rank, in.watchdog.verdict
 	return k, nil
 }
 

@@ -35,9 +35,6 @@ func (e *Engine) adopt(ctx context.Context, id string) (*Sandbox, error) {
 		return nil, ErrNotFound
 	}
 	survivor, err := adopter.Adopt(ctx, id)
-	if errors.Is(err, backends.ErrNotFound) {
-		return nil, ErrNotFound
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +42,23 @@ func (e *Engine) adopt(ctx context.Context, id string) (*Sandbox, error) {
 	if err == nil {
 		err = e.enlist(s)
 	}
-	if err != nil { // somebody else may do better
-		return nil, errors.Join(err, survivor.Release(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, letGo(context.WithoutCancel(ctx), survivor, err)
 	}
 	s.remember()
 	return s, nil
+}
+
+// letGo gives back what could not be revived, for somebody else may do better. What has ended meanwhile is not found.
+func letGo(ctx context.Context, survivor backends.Survivor, err error) error {
+	released := survivor.Release(ctx)
+	if !errors.Is(released, backends.ErrDestroyed) {
+		return errors.Join(err, released)
+	}
+	if !errors.Is(err, backends.ErrDestroyed) {
+		err = fmt.Errorf("%w: %w", released, err)
+	}
+	return errors.Join(fmt.Errorf("%w: %w", ErrNotFound, err), survivor.Destroy(ctx))
 }
 
 // revive makes a sandbox of what an earlier program left.

@@ -2,65 +2,14 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
-
-// NoTimeout is a Timeout or TimeToLive without end.
-const NoTimeout time.Duration = math.MaxInt64
-
-// DefaultMaxOutput is RunOptions.MaxOutput when that is 0.
-const DefaultMaxOutput = 64 << 20
-
-// RunOptions of RunCode and StartCode. Nil and zero fields are the defaults.
-type RunOptions struct {
-	Context  *Context          // where to run; the default context of Language
-	Language string            // "python", see ContextOptions; not together with Context
-	Env      map[string]string // for this run only; Python, JavaScript, TypeScript, R, bash
-	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none. See RunCode's ctx
-	Silent   bool              // not in the history, no execution count, no value
-	Args     []string          // sys.argv during this run; the first is __file__ too; Python kernels
-	Tag      string            // for the caller's own use; the Journal has it in RunBegan
-	// Undoable takes a checkpoint before the run, so that Context.Undo can undo it. When the run kills its interpreter, or
-	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
-	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
-	Undoable bool
-	// UndoFiles makes what Undoable undoes the workspace too, see CheckpointOptions.Files.
-	UndoFiles bool
-	// NoUndo runs without a checkpoint in a context of ContextOptions.Undoable.
-	NoUndo bool
-
-	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
-	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
-	OnStdout func(OutputMessage)
-	OnStderr func(OutputMessage)
-	OnResult func(*Result) // figures arrive while the code runs; fires again when a display is updated
-	OnError  func(*ExecutionError)
-	OnClear  func() // clear_output: what was shown so far is to be replaced
-	// OnEvent sees all that the kernel sent for this run, its statuses and its reply among it, before it is made
-	// into outputs: for what shows kernels' own words, such as notebooks.
-	OnEvent func(*kernel.Event)
-	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
-	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done. ctx ends when nobody waits for
-	// the answer any more: the run is cancelled, its time is over, its kernel has died.
-	OnInput func(ctx context.Context, prompt string, password bool) (string, error)
-
-	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
-	// Callbacks see what does not fit as well.
-	MaxOutput int64
-
-	message *messaging.Message // the request as a front end made it, see StartMessage
-}
 
 // Run is a run of code under way. The caller reads it with Next until io.EOF, or calls Wait or Close; the
 // context's next run waits for that. One goroutine at a time may use it.
@@ -79,35 +28,6 @@ type Run struct {
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
 	err       error // how the run ended; io.EOF as runs do
-}
-
-func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
-	var out RunOptions
-	if o != nil {
-		out = *o
-	}
-	if out.Timeout < 0 {
-		return out, fmt.Errorf("timeout is %v: use a positive one, 0 for the default, or NoTimeout", out.Timeout)
-	}
-	if out.Timeout == 0 {
-		out.Timeout = sandbox.engine.config.DefaultTimeout
-	}
-	if out.MaxOutput < 0 {
-		return out, fmt.Errorf("max output is %d: use a positive number of bytes, or 0 for the default", out.MaxOutput)
-	}
-	if out.MaxOutput == 0 {
-		out.MaxOutput = DefaultMaxOutput
-	}
-	if out.Context != nil && out.Language != "" {
-		return out, errors.New("only one of Context and Language can be given")
-	}
-	if out.Context != nil && out.Context.sandbox != sandbox {
-		return out, ErrForeignContext
-	}
-	if out.NoUndo && out.Undoable {
-		return out, errors.New("only one of Undoable and NoUndo can be given")
-	}
-	return out, checkEnv(out.Env)
 }
 
 // RunCode runs code and waits for its end. What the code raised is in Execution.Error. The error says what kept
@@ -150,22 +70,6 @@ func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) 
 		return nil, fmt.Errorf("sandbox: run: %w", s.reason(err))
 	}
 	return run, nil
-}
-
-// checkCode refuses what no kernel can be sent, rather than sending something else. Error: ErrInvalidCode.
-func checkCode(code string) error {
-	if i := strings.IndexByte(code, 0); i >= 0 {
-		return fmt.Errorf("%w: it holds a NUL byte at offset %d: remove it, or write \\0 in a string", ErrInvalidCode, i)
-	}
-	if utf8.ValidString(code) {
-		return nil
-	}
-	for i, r := range code {
-		if r == utf8.RuneError && !strings.HasPrefix(code[i:], "\uFFFD") {
-			return fmt.Errorf("%w: it is not valid UTF-8 at offset %d: convert it to UTF-8", ErrInvalidCode, i)
-		}
-	}
-	return nil
 }
 
 // start sends code when its turn has come.
@@ -240,21 +144,6 @@ func (c *Context) kernelOf(ctx context.Context, opts *RunOptions) (*kernel.Kerne
 	return c.current(), c.revive(ctx)
 }
 
-// runMetadata carries the run's environment and arguments to our kernel launcher, as one JSON value.
-func runMetadata(env map[string]string, args []string) messaging.MIMEBundle {
-	if len(env) == 0 && len(args) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(struct {
-		Env  map[string]string `json:"env,omitempty"`
-		Args []string          `json:"argv,omitempty"`
-	}{env, args})
-	if err != nil { // strings always marshal
-		return nil
-	}
-	return messaging.MIMEBundle{"ds_sandbox": raw}
-}
-
 // Number is the run's number in the context's Journal.
 func (r *Run) Number() int64 { return r.record.number }
 
@@ -319,54 +208,6 @@ func (r *Run) call(out Output) {
 		}
 	}
 }
-
-// answer gives the code the line it asks for.
-func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
-	value, err := r.askInput(request)
-	if err != nil {
-		if r.ctx.Err() != nil {
-			return // the run is being interrupted, which ends the input better
-		}
-		value = messaging.EndOfInput
-	}
-	// Before it is sent, for the kernel is fast. An answer that can't be sent means that the run is ending, which Next tells.
-	kept := value
-	if request.Password || err != nil {
-		kept = ""
-	}
-	r.context.journal.answered(r.record, kept)
-	if err := r.execution.Reply(ctx, value); err != nil && !errors.Is(err, kernel.ErrNoInput) {
-		r.context.sandbox.engine.config.Logger.Debug("answer input", "error", err)
-	}
-}
-
-func (r *Run) askInput(request *messaging.InputRequest) (string, error) {
-	waiting, stop := context.WithCancelCause(r.ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-r.execution.Done():
-			stop(errInputOver)
-		case <-waiting.Done():
-		}
-	}()
-	defer func() {
-		stop(nil)
-		<-watched
-	}()
-	if r.opts.OnInput == nil { // of a run of another program, which could answer
-		return "", errNoInput
-	}
-	defer r.context.enterCallback(r.goroutine)()
-	return r.opts.OnInput(waiting, request.Prompt, request.Password)
-}
-
-// errNoInput ends an input that nobody answers.
-var errNoInput = errors.New("nobody answers input: set OnInput")
-
-// errInputOver is the end of a run that had asked for input.
-var errInputOver = errors.New("the run that asked for input is over")
 
 // finish settles how the run ended and passes the turn on.
 func (r *Run) finish(err error) {

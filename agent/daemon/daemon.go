@@ -67,6 +67,9 @@ func (o *Options) complete() {
 	}
 }
 
+// cgroupRoot is where the system shows a container its control groups.
+const cgroupRoot = "/sys/fs/cgroup"
+
 // Daemon serves one sandbox. The caller ends it with Close.
 type Daemon struct {
 	opts    Options
@@ -79,7 +82,6 @@ type Daemon struct {
 	found   chan struct{} // closed when python or noPython is set
 	python  *agent.Python
 	lacking error
-	ooms    *oomWatch
 	dialled *semaphore.Weighted
 
 	life context.Context // of everything that runs
@@ -100,8 +102,7 @@ func New(opts Options) *Daemon {
 	opts.complete()
 	d := &Daemon{
 		opts: opts, boot: rand.Text(), calls: newCalls(), found: make(chan struct{}), conns: make(map[net.Conn]bool),
-		silence: newSilence(opts.Silence), ooms: watchOOM(cgroupRoot),
-		dialled: semaphore.NewWeighted(maxDialled),
+		silence: newSilence(opts.Silence), dialled: semaphore.NewWeighted(maxDialled),
 	}
 	d.life, d.stop = context.WithCancel(context.Background())
 	d.http2 = newHTTP2()
@@ -283,10 +284,9 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	if err != nil {
 		return nil, err
 	}
-	killed := func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) }
 	a, err := agent.New(agent.Config{
 		Python: d.python, RuntimeDir: runtime, Logger: d.opts.Logger, NoCgroup: true, Launcher: d.opts.Launcher,
-		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Killed: killed,
+		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Enclosure: cgroupRoot,
 	})
 	if err != nil {
 		return nil, err
@@ -315,7 +315,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 		budget = r.RelayBudget
 	}
 	s := &sandbox{d: d, id: r.Id, agent: a, instance: in, commands: newCommands(), watchers: newWatchers()}
-	s.users = users{opts: d.opts, place: place, main: in, python: d.python, runtime: runtime, killed: killed}
+	s.users = users{opts: d.opts, place: place, main: in, python: d.python, runtime: runtime}
 	s.kernels = newKernels(d.life, in, budget)
 	s.answer = &agentpb.ConfigureResponse{
 		Workspace: in.Workspace(), Branches: canBranch, Python: d.python.Version, PythonExecutable: d.python.Executable,

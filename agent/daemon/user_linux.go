@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,10 @@ func BecomeUser(uid, gid int) error {
 	// Where nothing may gain privileges, the system has done this as it executed us.
 	if err := syscall.Setresuid(-1, 0, -1); err != nil {
 		return fmt.Errorf("become root: %w", err)
+	}
+	// Linux gives them back with the id. gVisor has made us root as it executed us, without them.
+	if err := useCapabilities(); err != nil {
+		return fmt.Errorf("use capabilities: %w", err)
 	}
 	if err := syscall.Setgroups([]int{gid}); err != nil {
 		return fmt.Errorf("set groups: %w", err)
@@ -79,6 +84,27 @@ func BecomeRoot() error {
 func mayGain() bool {
 	never, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 	return err == nil && never == 0
+}
+
+// useCapabilities makes those of the process effective that it may have. All threads must have the same.
+func useCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	wanted := data
+	for i := range wanted {
+		wanted[i].Effective = wanted[i].Permitted
+	}
+	if wanted == data {
+		return nil
+	}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&wanted[0])), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // makeUsers makes a folder of the user's.

@@ -24,7 +24,6 @@ type users struct {
 	main    *agent.Instance
 	python  *agent.Python
 	runtime string
-	killed  func() *backends.LimitError
 
 	mu     sync.Mutex // guards what follows
 	paused bool
@@ -114,7 +113,7 @@ func (u *users) openRoot() (*rootUser, error) {
 	}
 	a, err := agent.New(agent.Config{
 		Python: u.python, RuntimeDir: runtime, Logger: u.opts.Logger, NoCgroup: true, Launcher: u.opts.rootable,
-		NoForkServer: true, Killed: u.killed,
+		NoForkServer: true, Enclosure: cgroupRoot,
 	})
 	if err != nil {
 		return nil, err

@@ -179,7 +179,7 @@ func (c *Client) redial(a *attempt) {
 			}
 			err = c.fatal
 			c.mu.Unlock()
-			s.end()
+			s.end(err)
 		}
 		if fatal := new(VersionError); errors.As(err, &fatal) || errors.Is(err, errOther) {
 			break
@@ -223,7 +223,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if err := c.hello(ctx, s); err != nil {
-		s.end()
+		s.end(err)
 		return nil, err
 	}
 	return s, nil
@@ -275,7 +275,7 @@ func (c *Client) beat() {
 		cancel()
 		if err != nil && !c.isFrozen() && c.life.Err() == nil {
 			c.opts.Logger.Warn("agent does not answer, dialling again", "error", err)
-			s.end()
+			s.end(fmt.Errorf("no heartbeat: %w", short2(err)))
 		}
 	}
 }
@@ -311,7 +311,7 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.stop()
 	if s != nil {
-		s.end()
+		s.end(ErrClosed)
 	}
 	c.work.Wait()
 	return nil

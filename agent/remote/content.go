@@ -77,7 +77,7 @@ func refusal(answer *http.Response) error {
 func ended(answer *http.Response, s *session, err error) error {
 	if !errors.Is(err, io.EOF) {
 		if s.lostWithin(lossDelay) {
-			return ErrLost
+			return s.cut()
 		}
 		return fmt.Errorf("%w: %w", ErrProtocol, short2(err))
 	}
@@ -242,7 +242,7 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 		}
 	} else if ctx.Err() == nil {
 		if err = short2(err); s.lostWithin(lossDelay) {
-			err = ErrLost
+			err = s.cut()
 		}
 	}
 	cancel()
