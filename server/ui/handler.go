@@ -60,7 +60,9 @@ func New() *Handler {
 }
 
 // Routes lists what the handler serves, as patterns of http.ServeMux.
-func (h *Handler) Routes() []string { return []string{"GET /{$}", "GET /ui/{path...}", "GET /favicon.ico"} }
+func (h *Handler) Routes() []string {
+	return []string{"GET /{$}", "GET /ui/{path...}", "GET /favicon.ico"}
+}
 
 // ServeHTTP serves one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
