@@ -33,7 +33,7 @@ const (
 // bodySize is how large the body of a request of a class may be.
 func (s *Server) bodySize(c class) int64 {
 	switch c {
-	case classEnvd, classPort, classSigned:
+	case classEnvd, classPort, classSigned, classBridge:
 		return s.config.MaxUpload
 	case classInterpreter, classJupyter:
 		return codeBody
@@ -64,7 +64,7 @@ type response struct {
 	control  *http.ResponseController
 	patience time.Duration // for each piece
 	body     *timedBody    // nil when there is none
-	status   int        // 0 before there is one
+	status   int           // 0 before there is one
 	written  int64
 	hijacked bool
 }

@@ -32,7 +32,7 @@ func TestClientsThatDoNotReadOrSendAreCutOff(t *testing.T) {
 		errs <- err
 	})})
 	for _, request := range []string{
-		"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n",                         // and nothing is read
+		"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n",                          // and nothing is read
 		"POST /drip HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123", // and no more is sent
 	} {
 		conn, err := net.Dial("tcp", d.Addr().String())

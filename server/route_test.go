@@ -68,7 +68,8 @@ func TestPathsTellTheDialects(t *testing.T) {
 		"/health": classDaemon, "/metrics": classDaemon, "/openapi.yaml": classDaemon,
 		"/api": classJupyter, "/api/kernels": classJupyter, "/apis": classControl,
 		"/sandboxes": classControl, "/v2/sandboxes": classControl, "/sandboxes/abc": classControl, "/sandboxes/metrics": classControl,
-		"/sandboxes/abc/events": classEvents, "/sandboxes/abc/events/1": classEvents, "/sandboxes/events": classControl,
+		"/sandboxes/abc/events": classBridge, "/sandboxes/abc/workspace/a/b": classBridge, "/sandboxes/abc/contexts/c/libraries/x": classBridge,
+		"/sandboxes/events": classControl, "/sandboxes/abc/pause": classControl,
 		"/sandboxes/abc/eventsx": classControl, "/sandboxes/a/b/events": classControl,
 		"/templates/a%2Fb%3Ac": classControl, "/files": classSigned, "/files/": classControl, "/nonsense": classControl,
 	} {

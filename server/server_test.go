@@ -42,7 +42,7 @@ func say(name string) http.Handler {
 func TestRequestsReachTheirDialects(t *testing.T) {
 	var signedFor *fleet.Member
 	d := startDaemon(t, Config{Keys: []access.Key{{Secret: adas, Owner: &fleet.Owner{Name: "ada"}}}}, Dialects{
-		Traffic: say("traffic"), Control: say("control"), Events: say("events"), Jupyter: say("jupyter"), Page: say("page"),
+		Traffic: say("traffic"), Control: say("control"), Bridge: say("bridge"), Jupyter: say("jupyter"), Page: say("page"),
 		Signed: func(r *http.Request) (*fleet.Member, error) {
 			if r.URL.Query().Get("signature") != "good" {
 				return nil, errors.New("invalid signature")
@@ -67,7 +67,7 @@ func TestRequestsReachTheirDialects(t *testing.T) {
 		{"/files?path=a&signature=good", nil, "traffic /files " + id + ":49983 ada's"},
 		{"//v2//sandboxes", nil, "control /v2/sandboxes :0 nobody's"},
 		{"/templates/ns%2Fsnap%3Adefault", nil, "control /templates/ns%2Fsnap%3Adefault :0 nobody's"},
-		{"/sandboxes/" + id + "/events", nil, "events /sandboxes/" + id + "/events :0 nobody's"},
+		{"/sandboxes/" + id + "/events", nil, "bridge /sandboxes/" + id + "/events :0 nobody's"},
 		{"/api/kernels", nil, "jupyter /api/kernels :0 nobody's"},
 		{"/", nil, "page / :0 nobody's"},
 	} {
@@ -269,7 +269,7 @@ func TestDrainLetsRequestsEndAndCutsOffTheRest(t *testing.T) {
 	default:
 	}
 	d.Hurry()
-	<-cut
+	require.Error(t, <-cut)
 	<-m.Gone()
 	require.NoError(t, <-d.ended)
 	d.ended <- nil
