@@ -323,7 +323,7 @@ func (d *daemon) request(t testing.TB, method, path, body string, header http.He
 	}
 	response, err := http.DefaultTransport.RoundTrip(r)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	data, err := io.ReadAll(response.Body)
 	require.NoError(t, err)

@@ -62,7 +62,8 @@ func TypeScript(t *testing.T, args ...string) (said string, err error) {
 	node, modules := find(t)
 	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, node, append([]string{filepath.Join(modules, "typescript", "bin", "tsc")}, args...)...).CombinedOutput()
+	compiler := filepath.Join(modules, "typescript", "bin", "tsc")
+	out, err := exec.CommandContext(ctx, node, append([]string{compiler}, args...)...).CombinedOutput()
 	return string(out), err
 }
 
