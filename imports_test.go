@@ -45,6 +45,9 @@ var allowed = map[string]string{
 	"server/fleet":         "backends sandbox",
 	"server/access":        "server/fleet",
 	"server/fault":         "backends kernel sandbox server/fleet server/access",
+	"server/bridge":        "backends messaging sandbox server/fault server/fleet",
+	"server/ui":            "",
+	"server/ui/uitest":     "backends/backendtest sandbox server/access server/bridge server/fleet server/ui",
 }
 
 // homes says which outside packages are imported in one folder only.

@@ -72,7 +72,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	leave, err := h.enter(m)
+	leave, err := h.enter(m, r)
 	if err != nil {
 		refuse(w, err)
 		return
