@@ -28,8 +28,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout bounds a program; none comes near it.
-const testTimeout = 5 * time.Minute
+// testTimeout bounds a program, and checkTimeout each of its checks; none comes near it.
+const (
+	testTimeout  = 5 * time.Minute
+	checkTimeout = 75 * time.Second
+)
 
 // The keys of the tests' daemon; the second one's owner may have one sandbox.
 const (
@@ -147,6 +150,8 @@ func run(t *testing.T, sdks, backend, url, script string) {
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
+	stuck := time.AfterFunc(checkTimeout, cancel)
+	defer stuck.Stop()
 	begun, checks := time.Now(), 0
 	lines := bufio.NewScanner(stdout)
 	lines.Buffer(nil, 1<<20)
@@ -154,6 +159,7 @@ func run(t *testing.T, sdks, backend, url, script string) {
 		verdict, rest, _ := strings.Cut(lines.Text(), " ")
 		name, why, _ := strings.Cut(rest, ": ")
 		checks++
+		stuck.Reset(checkTimeout)
 		took := time.Since(begun).Round(time.Millisecond)
 		t.Run(name, func(t *testing.T) {
 			switch verdict {
@@ -169,7 +175,7 @@ func run(t *testing.T, sdks, backend, url, script string) {
 	}
 	require.NoError(t, lines.Err())
 	if err := cmd.Wait(); err != nil && !t.Failed() {
-		t.Errorf("%v after %d checks:\n%s", err, checks, stderr.String())
+		t.Errorf("it ended, or stood still, after %d checks: %v\n%s", checks, err, stderr.String())
 	}
 	require.Positive(t, checks)
 }
