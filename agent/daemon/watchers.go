@@ -127,7 +127,8 @@ func (s *filesService) CreateWatcher(
 	if err != nil {
 		return nil, err
 	}
-	id, err := sandbox.watchers.add(ctx, files, base, r.Msg.Path, &backends.WatchOptions{Recursive: r.Msg.Recursive, Entry: r.Msg.IncludeEntry})
+	opts := &backends.WatchOptions{Recursive: r.Msg.Recursive, Entry: r.Msg.IncludeEntry}
+	id, err := sandbox.watchers.add(ctx, files, base, r.Msg.Path, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func FuzzForm(f *testing.F) {
 		for range 100 {
 			part, err := parts.NextRawPart()
 			if err != nil {
-				if err != io.EOF { //nolint:errorlint // as in uploader.parts
+				if err != io.EOF { // as in uploader.parts
 					require.Equal(t, http.StatusBadRequest, faultOf(malformed(err)).Status)
 				}
 				return

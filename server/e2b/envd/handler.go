@@ -31,6 +31,9 @@ func New(f *fleet.Fleet) *Handler {
 	h.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	h.mux.HandleFunc("GET /files", h.plain(h.download))
 	h.mux.HandleFunc("POST /files", h.plain(h.upload))
+	h.mux.HandleFunc("/files", func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, refusef(http.StatusMethodNotAllowed, "use GET to read a file, POST to write some"))
+	})
 	h.mux.HandleFunc("POST /files/compose", h.plain(h.compose))
 	h.mux.HandleFunc("GET /metrics", h.plain(h.metrics))
 	h.mux.HandleFunc("GET /envs", h.plain(h.envs))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server/e2b/envd/envdpb"
+	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
 
 // feed brings what a command prints from its start on to the request that has started it. The command waits for the request as long as
@@ -18,7 +19,8 @@ import (
 type feed struct {
 	pieces chan sandbox.CommandMessage
 	gone   <-chan struct{} // closed when nobody takes pieces any more
-	ended  <-chan struct{} // closed when none is to come
+	killed <-chan struct{} // closed when the sandbox is; the request may be waiting for its client then
+	ended  <-chan struct{} // closed when no piece is to come
 }
 
 func (f *feed) stdout(data []byte) { f.give(sandbox.CommandMessage{Data: data}) }
@@ -30,6 +32,7 @@ func (f *feed) give(m sandbox.CommandMessage) {
 	select {
 	case f.pieces <- m:
 	case <-f.gone:
+	case <-f.killed:
 	}
 }
 
@@ -55,20 +58,39 @@ func (s *processes) Start(
 ) error {
 	gone, leave := context.WithCancel(context.Background())
 	defer leave()
-	f := &feed{pieces: make(chan sandbox.CommandMessage), gone: gone.Done()}
+	f := &feed{pieces: make(chan sandbox.CommandMessage), gone: gone.Done(), killed: fleet.From(ctx).Gone()}
 	cmd, err := s.start(ctx, r, f)
 	if err != nil {
 		return err
 	}
+	defer killAt(ctx, cmd)()
 	f.ended = cmd.Done() // which comes after the last callback
-	err = tell(ctx, cmd, f, keepalivePeriod(r.Header()), func(e *envdpb.ProcessEvent) error {
+	return tell(ctx, cmd, f, keepalivePeriod(r.Header()), func(e *envdpb.ProcessEvent) error {
 		return out.Send(&envdpb.StartResponse{Event: e})
 	})
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		// The command ends itself, which takes its time; a client that hears of the end of its time is to find it gone.
-		_ = kill(context.WithoutCancel(ctx), cmd)
+}
+
+// killAt has a command killed when the time of the request is over that has started it, also when the client is gone by then. The
+// function is for the request's end.
+func killAt(ctx context.Context, cmd *sandbox.Command) (leave func()) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return func() {}
 	}
-	return err
+	end := func() {
+		if !hasExited(cmd) { // else what it has left behind lives on, as without a deadline
+			_ = kill(context.WithoutCancel(ctx), cmd)
+		}
+	}
+	timer := time.AfterFunc(time.Until(deadline), end)
+	return func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			end() // who hears of it is to find it gone
+		}
+		if hasExited(cmd) {
+			timer.Stop()
+		}
+	}
 }
 
 func (s *processes) Connect(
@@ -101,10 +123,10 @@ func tell(
 		switch {
 		case err == nil:
 			err = sendData(piece, terminal, send)
+		case ctx.Err() != nil: // which may have been the end of the command
+			return context.Cause(ctx)
 		case errors.Is(err, io.EOF):
 			return sendEnd(ctx, cmd, send)
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case errors.Is(err, context.DeadlineExceeded):
 			err = send(&envdpb.ProcessEvent{Event: &envdpb.ProcessEvent_Keepalive{Keepalive: &envdpb.ProcessEvent_KeepAlive{}}})
 		}

@@ -54,12 +54,8 @@ func (s *processes) start(ctx context.Context, r *connect.Request[envdpb.StartRe
 	env := environment(p.member)
 	maps.Copy(env, config.GetEnvs())
 	opts := &sandbox.CommandOptions{
-		Dir: at.name, User: p.user, Env: env, Stdin: r.Msg.Stdin == nil || *r.Msg.Stdin, Tag: r.Msg.GetTag(), OnStdout: f.stdout, OnStderr: f.stderr,
-		MaxOutput: 1, // nobody asks for what was printed
-	}
-	if deadline, ok := ctx.Deadline(); ok {
-		// Kept by the command itself: the client may be gone by then, and the process is to end nevertheless.
-		opts.Timeout = max(time.Until(deadline), time.Millisecond)
+		Dir: at.name, User: p.user, Env: env, Stdin: r.Msg.Stdin == nil || *r.Msg.Stdin, Tag: r.Msg.GetTag(),
+		OnStdout: f.stdout, OnStderr: f.stderr, MaxOutput: 1, // nobody asks for what was printed
 	}
 	args := loginShell(append([]string{config.GetCmd()}, config.GetArgs()...), env)
 	var cmd *sandbox.Command

@@ -64,7 +64,8 @@ func TestProcesses(t *testing.T) {
 			require.False(t, s.next())
 			codeIs(t, connect.CodeInvalidArgument, s.stream.Err())
 			for _, bad := range []*envdpb.StartRequest{
-				{}, {Process: &envdpb.ProcessConfig{Cmd: "no-such-program"}},
+				{},
+				{Process: &envdpb.ProcessConfig{Cmd: "no-such-program"}},
 				{Process: &envdpb.ProcessConfig{Cmd: "true", Envs: map[string]string{"A=B": "c"}}},
 				{Process: &envdpb.ProcessConfig{Cmd: "true"}, Pty: &envdpb.PTY{}},
 				{Process: &envdpb.ProcessConfig{Cmd: "true", Args: []string{"a\x00b"}}},

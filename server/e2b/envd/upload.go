@@ -2,14 +2,12 @@ package envd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
@@ -74,7 +72,7 @@ func (u *uploader) parts(body io.Reader, boundary string) error {
 	parts := multipart.NewReader(body, boundary)
 	for range maxParts {
 		part, err := parts.NextRawPart()
-		if err == io.EOF { //nolint:errorlint // that of a form that ends early is wrapped
+		if err == io.EOF { // of a form that ends early it is wrapped
 			return nil
 		}
 		if err != nil {
@@ -110,10 +108,10 @@ func destinationOf(disposition string) (field, destination string) {
 	return parameters["name"], parameters["filename"]
 }
 
-// malformed is what is wrong with a body, unless it is the refusal of what decodes it.
+// malformed is what is wrong with a body, unless that is known already.
 func malformed(err error) error {
-	if refused := new(refusal); errors.As(err, &refused) {
-		return refused
+	if errors.As(err, new(*refusal)) || errors.As(err, new(*http.MaxBytesError)) {
+		return err
 	}
 	return refusef(http.StatusBadRequest, "body is no form: %v", err)
 }
@@ -148,141 +146,4 @@ func (u *uploader) store(destination string, contents io.Reader) error {
 	u.seen[at.path] = true
 	u.stored = append(u.stored, newEntity(at.path, u.metadata))
 	return nil
-}
-
-// Bounds of compose.
-const (
-	maxComposed     = 10_000
-	maxComposeNames = 4 << 20 // bytes of its request
-)
-
-// compose makes one file of several, one after the other, as parts of a large one are that were uploaded apart.
-func (h *Handler) compose(w http.ResponseWriter, r *http.Request, m *fleet.Member) error {
-	var asked struct {
-		SourcePaths []string `json:"source_paths"`
-		Destination string   `json:"destination"`
-		Username    string   `json:"username"`
-	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxComposeNames)).Decode(&asked); err != nil {
-		return refusef(http.StatusBadRequest, "body is not what is expected: %v", err)
-	}
-	if asked.Destination == "" || len(asked.SourcePaths) == 0 || len(asked.SourcePaths) > maxComposed {
-		return refusef(http.StatusBadRequest, "give a destination and 1 to %d source_paths", maxComposed)
-	}
-	metadata, err := metadataOf(r.Header)
-	if err != nil {
-		return err
-	}
-	query := r.URL.Query()
-	if asked.Username != "" {
-		query.Set("username", asked.Username)
-	}
-	p, err := placeOf(m, userOf(r.Header, query))
-	if err != nil {
-		return err
-	}
-	to, err := p.locate(asked.Destination)
-	if err != nil {
-		return err
-	}
-	sources := &sequence{ctx: r.Context(), files: p.files}
-	defer sources.close()
-	for _, path := range asked.SourcePaths {
-		from, err := p.locate(path)
-		if err != nil {
-			return err
-		}
-		sources.left = append(sources.left, from)
-	}
-	if _, err := p.files.WriteFrom(r.Context(), to.name, sources, &sandbox.WriteOptions{Metadata: metadata}); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, newEntity(to.path, metadata))
-	return nil
-}
-
-// sequence reads files one after the other.
-type sequence struct {
-	ctx   context.Context
-	files *sandbox.Files
-	left  []location
-	open  io.ReadCloser
-}
-
-func (s *sequence) Read(p []byte) (int, error) {
-	for {
-		if s.open == nil {
-			if len(s.left) == 0 {
-				return 0, io.EOF
-			}
-			open, err := s.files.Open(s.ctx, s.left[0].name)
-			if err != nil {
-				return 0, err
-			}
-			s.open, s.left = open, s.left[1:]
-		}
-		n, err := s.open.Read(p)
-		if errors.Is(err, io.EOF) {
-			s.close()
-			err = nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-func (s *sequence) close() {
-	if s.open != nil {
-		_ = s.open.Close()
-		s.open = nil
-	}
-}
-
-// metadataPrefix begins the names of headers with metadata of uploaded files.
-const metadataPrefix = "X-Metadata-"
-
-// Bounds of metadata, bytes.
-const (
-	maxMetadataKey = 200
-	maxMetadata    = 4096
-)
-
-// metadataOf reads what a request says of its files (section 3.3.3); nil when that is nothing.
-func metadataOf(header http.Header) (map[string]string, error) {
-	var metadata map[string]string
-	size := 0
-	for name, values := range header {
-		key, ok := strings.CutPrefix(name, metadataPrefix)
-		if !ok {
-			continue
-		}
-		if key = strings.ToLower(key); !isKey(key) {
-			return nil, refusef(http.StatusBadRequest, "metadata key %.40q: use 1 to %d letters, digits, dots, dashes and underscores", key,
-				maxMetadataKey)
-		}
-		value := values[len(values)-1]
-		for _, c := range []byte(value) {
-			if c < ' ' || c > '~' {
-				return nil, refusef(http.StatusBadRequest, "metadata value of %s: use printable ASCII", key)
-			}
-		}
-		if size += len(key) + len(value); size > maxMetadata {
-			return nil, refusef(http.StatusBadRequest, "metadata of more than %d bytes", maxMetadata)
-		}
-		if metadata == nil {
-			metadata = make(map[string]string)
-		}
-		metadata[key] = value
-	}
-	return metadata, nil
-}
-
-func isKey(key string) bool {
-	for _, c := range []byte(key) {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_') {
-			return false
-		}
-	}
-	return key != "" && len(key) <= maxMetadataKey
 }

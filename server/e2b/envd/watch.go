@@ -38,7 +38,7 @@ var eventTypes = map[backends.WatchOp]envdpb.EventType{
 // newEvent is a change as the protocol has it, in the folder at a location.
 func newEvent(at location, e *sandbox.FileEvent) (*envdpb.FilesystemEvent, error) {
 	if e.Op == backends.WatchOverflow {
-		return nil, connect.NewError(connect.CodeDataLoss, errors.New("events were lost, for there were too many: list the folder, and watch it anew"))
+		return nil, connect.NewError(connect.CodeDataLoss, errors.New("there were too many events: list the folder, and watch it anew"))
 	}
 	x := &envdpb.FilesystemEvent{Name: e.Name, Type: eventTypes[e.Op]}
 	if e.Entry != nil {
