@@ -360,7 +360,11 @@ func (r *Run) finish(err error) {
 	switch {
 	case timedOut != nil:
 		err = fmt.Errorf("sandbox: run: %w", timedOut)
-	case !errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
+		if reply != nil && !reply.Status.OK() && r.context.restartCount() != r.restarts { // which begins with an interrupt
+			err = fmt.Errorf("sandbox: run: %w: %w", ErrRestarted, kernel.ErrDead)
+		}
+	default:
 		r.context.noteDeath(err)
 		if errors.Is(err, kernel.ErrDead) && r.context.sandbox.awake() == nil {
 			err = r.context.undoCrash(err)

@@ -72,8 +72,17 @@ func (h *Handler) run(ctx context.Context, s *stream, c *sandbox.Context, reques
 		return notRun{err}
 	}
 	defer func() { _ = run.Close() }()
+	var interrupt *sandbox.ExecutionError          // held back until it is known that no restart did it
 	for reading := context.WithoutCancel(ctx); ; { // the run itself ends with ctx
 		out, err := run.Next(reading)
+		if raised, ok := out.(*sandbox.ExecutionError); ok && raised.Name == "KeyboardInterrupt" {
+			interrupt = raised
+			continue
+		}
+		if interrupt != nil && !errors.Is(err, sandbox.ErrRestarted) {
+			s.output(interrupt)
+			interrupt = nil
+		}
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
