@@ -70,6 +70,24 @@ func TestSnapshotsAndForksOfContainersAreImages(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoTemplate)
 }
 
+func TestContainerThatSomebodyRemovedIsGone(t *testing.T) {
+	f := openDocker(t, Options{})
+	m, alive := create(t, f, ada, Spec{}), create(t, f, ada, Spec{})
+	dockertest.RemoveContainer(t, dockertest.Siblings(t, m.ID())[m.ID()])
+	ctx := testContext(t)
+	for m.life.Err() == nil { // the engine tells of it by and by
+		require.NoError(t, ctx.Err())
+		f.bury(ctx)
+	}
+	<-m.ended
+	var gone *GoneError
+	_, err := f.Get(ada, m.ID())
+	require.ErrorAs(t, err, &gone)
+	require.Equal(t, EndedItself, gone.Reason)
+	require.Equal(t, Running, alive.State())
+	require.Len(t, f.Members(ada), 1)
+}
+
 func TestContainersWithoutANetworkStaySo(t *testing.T) {
 	f := openDocker(t, Options{})
 	ctx := testContext(t)
