@@ -66,7 +66,8 @@ func TestContexts(t *testing.T) {
 		require.Equal(t, http.StatusOK, status)
 		require.Equal(t, "null", body)
 		for _, request := range []struct{ method, path, body string }{
-			{http.MethodDelete, "/contexts/" + c.ID, ""}, {http.MethodPost, "/contexts/" + c.ID + "/restart", ""},
+			{http.MethodDelete, "/contexts/" + c.ID, ""},
+			{http.MethodPost, "/contexts/" + c.ID + "/restart", ""},
 			{http.MethodPost, "//execute", `{"code": "1", "context_id": "` + c.ID + `"}`},
 		} {
 			status, body = s.ask(request.method, request.path, request.body)
@@ -78,6 +79,7 @@ func TestContexts(t *testing.T) {
 
 func TestRequestsThatAreWrong(t *testing.T) {
 	withService(t, nil, func(t *testing.T, s *service) {
+		standing := s.contexts()
 		for _, c := range []struct {
 			method, path, body string
 			status             int
@@ -107,6 +109,6 @@ func TestRequestsThatAreWrong(t *testing.T) {
 		response = s.send(t.Context(), http.MethodOptions, "/execute", "", nil)
 		_ = response.Body.Close()
 		require.Equal(t, "*", response.Header.Get("Access-Control-Allow-Headers"))
-		require.Len(t, s.contexts(), len(s.contexts()), "none came of it")
+		require.Len(t, s.contexts(), len(standing), "none came of it")
 	})
 }
