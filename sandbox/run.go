@@ -194,7 +194,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		return nil, err
 	}
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries), restarts: c.restartCount()}
-	run.fold.execution.UndoRefused = refused
+	run.fold.execution.UndoRefused, run.fold.displaysValues = refused, dialectOf(k).displaysValues
 	run.ladder = newLadder(c, opts.Timeout)
 	if meterer, ok := k.Process().(backends.RunMeterer); ok {
 		run.meter = meterer.MeterNext()
@@ -355,6 +355,8 @@ func (r *Run) finish(err error) {
 	}
 	if reply != nil {
 		r.pending = r.fold.reply(reply)
+	} else {
+		r.pending = r.fold.release(false)
 	}
 	r.fold.execution.Usage = usage
 	switch {
