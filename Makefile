@@ -17,6 +17,9 @@ EMBEDDED    := backends/docker/agentbinary
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
 
+# Servers that only the benchmark has, as peers.
+PEERS := $(CACHE)/peers
+
 # The race detector needs a C compiler; without one the tests still run.
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
@@ -109,8 +112,11 @@ fmt: test-setup $(GOLANGCI) ## format Go and Python
 	'$(GOLANGCI)' fmt
 	@$(pythons) >/dev/null; "$$python" -m ruff check --fix . ; "$$python" -m ruff format .
 
-bench: test-setup ## measure, beside jupyter_client, nbclient and docker run, and draw the README's chart
-	@$(pythons) >/dev/null; DS_SANDBOX_PYTHON="$$python" DS_SANDBOX_AGENT='$(AGENTS)' go run -buildvcs=false ./bench -results bench/results.json && \
+bench: test-setup ## measure, beside jupyter_client, nbclient, jupyter_server and docker run, and draw the README's chart
+	@$(pythons) >/dev/null; \
+	"$$python" -c 'import os, sys; sys.exit(not os.path.exists("$(PEERS)/jupyter_server"))' || \
+		"$$python" -m pip install -q --disable-pip-version-check --target '$(PEERS)' -r bench/requirements.txt || exit 1; \
+	DS_SANDBOX_PYTHON="$$python" DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_BENCH_JUPYTER_SERVER='$(PEERS)' go run -buildvcs=false ./bench -results bench/results.json && \
 	"$$python" bench/chart.py bench/results.json bench/results.svg
 
 clean: ## remove what was built, and the tests' environment

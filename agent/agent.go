@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -30,9 +29,10 @@ type Config struct {
 	// Alone says that there is one instance: its first kernels are started afresh, and once the fork server is ready, later ones are
 	// forks.
 	Alone bool
-	// Killed tells which limit outside of our reach, a container's, has killed since it was last asked; nil when none has. It is
-	// asked about processes that were killed for no reason that is known here.
-	Killed func() *backends.LimitError
+	// Enclosure is the folder where the control groups are shown that the agent itself is in with all that it starts, a container's,
+	// and which it may only read. What the system does there for their limits is told as done to the processes. None when empty. All
+	// that the code runs then comes before the agent when the system has to kill.
+	Enclosure string
 	// Trace sees each message sent ("->") and received ("<-") on kernels' sockets. It must not block.
 	Trace func(direction string, m *messaging.Message)
 }

@@ -7,159 +7,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
-
-// A hierarchy is a place where control groups may be made: the group of this program itself, if that is ours to divide,
-// see divisible. The program itself is never moved.
-type hierarchy struct {
-	dir         string // the group that ours are made in
-	v2          bool
-	controllers map[string]bool
-}
-
-// controllers that a sandbox's group uses, as far as they are there.
-var controllers = []string{"memory", "cpu", "cpuacct", "pids", "freezer"}
-
-// hierarchies of this machine; looked for once.
-var hierarchies = sync.OnceValue(func() []hierarchy {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	groups, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return nil
-	}
-	return findHierarchies(string(mounts), string(groups))
-})
-
-// findHierarchies reads the tables of mounts and of this program's groups.
-func findHierarchies(mounts, groups string) []hierarchy {
-	own := make(map[string]string) // group by controllers; "" is v2
-	for line := range strings.Lines(groups) {
-		if fields := strings.SplitN(strings.TrimSpace(line), ":", 3); len(fields) == 3 {
-			own[fields[1]] = fields[2]
-		}
-	}
-	var found []hierarchy
-	for line := range strings.Lines(mounts) {
-		before, after, ok := strings.Cut(line, " - ")
-		place, kind := strings.Fields(before), strings.Fields(after)
-		if !ok || len(place) < 5 || len(kind) < 3 {
-			continue
-		}
-		root, mount := place[3], place[4] // what of the hierarchy is mounted, and where
-		switch kind[0] {
-		case "cgroup2":
-			if below, ok := groupBelow(own[""], root); ok {
-				found = append(found, divideV2(mount, below)...)
-			}
-		case "cgroup":
-			for list, group := range own {
-				below, ok := groupBelow(group, root)
-				dir := filepath.Join(mount, below)
-				if !ok || list == "" || !sameOptions(kind[2], list) || !divisible(dir, below == "") {
-					continue
-				}
-				h := hierarchy{dir: dir, controllers: make(map[string]bool)}
-				for name := range strings.SplitSeq(list, ",") {
-					h.controllers[name] = true
-				}
-				found = append(found, h)
-			}
-		}
-	}
-	return found
-}
-
-// groupBelow is the part of a group's path below root.
-func groupBelow(group, root string) (string, bool) {
-	if group == "" {
-		return "", false
-	}
-	below, ok := strings.CutPrefix(group, strings.TrimSuffix(root, "/"))
-	return strings.Trim(below, "/"), ok && (below == "" || below[0] == '/')
-}
-
-// sameOptions reports whether all controllers of a list are among the options of a mount.
-func sameOptions(options, list string) bool {
-	given := strings.Split(options, ",")
-	for name := range strings.SplitSeq(list, ",") {
-		found := false
-		for _, option := range given {
-			found = found || option == name
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-// divideV2 is where groups of version 2 can be made. One with processes in it can't have groups with controllers below it,
-// except the root, so a user's program goes beside its own group, where that belongs to the user.
-func divideV2(mount, below string) []hierarchy {
-	dirs := []string{filepath.Join(mount, below)}
-	if below != "" && os.Geteuid() != 0 {
-		dirs = append(dirs, filepath.Dir(dirs[0]))
-	}
-	for _, dir := range dirs {
-		if !divisible(dir, dir == filepath.Clean(mount)) {
-			continue
-		}
-		h := hierarchy{dir: dir, v2: true, controllers: passedOn(dir)}
-		available, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-		for _, name := range strings.Fields(string(available)) {
-			if !h.controllers[name] && writeControl(dir, "cgroup.subtree_control", "+"+name) == nil {
-				h.controllers[name] = true
-			}
-		}
-		if len(h.controllers) > 0 {
-			h.controllers["freezer"], h.controllers["cpuacct"] = true, true // every group has these
-			return []hierarchy{h}
-		}
-	}
-	return nil
-}
-
-// passedOn are the controllers that groups below one of version 2 have.
-func passedOn(dir string) map[string]bool {
-	names, _ := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
-	found := make(map[string]bool)
-	for _, name := range strings.Fields(string(names)) {
-		found[name] = true
-	}
-	return found
-}
-
-// divisible reports whether a group is ours to divide. Each group has one manager. We are it where the group is the top of
-// what we see, as in a container; where it was given to this user; or where it is marked as delegated. Root could write
-// in groups that somebody else manages too, and would be in the way there.
-func divisible(dir string, top bool) bool {
-	if unix.Access(dir, unix.W_OK) != nil || unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) != nil {
-		return false
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return false
-	}
-	if top || os.Geteuid() != 0 && ownerOf(info) == os.Geteuid() {
-		return true
-	}
-	for _, name := range []string{"trusted.delegate", "user.delegate"} {
-		value := make([]byte, 8)
-		if n, err := unix.Getxattr(dir, name, value); err == nil && string(value[:n]) == "1" {
-			return true
-		}
-	}
-	return false
-}
 
 // cgroup is a sandbox's control group: one folder in each hierarchy that its limits use. The caller ends it with remove.
 type cgroup struct {
@@ -304,78 +155,53 @@ func (g *cgroup) kills() (int64, bool) {
 	return readControl(g.dirs["memory"], "memory.oom_control", "oom_kill")
 }
 
+// shortages counts how often memory was not to be had within the limit, whether or not somebody was killed for it. Version 1 counts
+// only how often something had to be given up first (failcnt), which caches do all the time; since Linux 4.19 it kills, too, before it
+// refuses.
+func (g *cgroup) shortages() (int64, bool) {
+	if !g.v2["memory"] {
+		return 0, false
+	}
+	return readControl(g.dirs["memory"], "memory.events", "oom")
+}
+
 // refusals counts the forks that the system refused for the limit of processes.
 func (g *cgroup) refusals() (int64, bool) { return readControl(g.dirs["pids"], "pids.events", "max") }
 
-// groupPatience is how long a group may take to become empty, whose processes were all killed.
-const groupPatience = 2 * time.Second
+// noLimit is what version 1 shows for none, or more than any machine has.
+const noLimit = 1 << 60
 
-// remove kills what is left in the group, and removes it with groups that the code made in it.
-func (g *cgroup) remove() error {
-	var errs []error
-	seen := make(map[string]bool)
-	for _, dir := range g.dirs {
-		if !seen[dir] {
-			seen[dir] = true
-			errs = append(errs, removeGroup(dir))
+// limit is what the group holds its processes to; false when it does not.
+func (g *cgroup) limit(name backends.LimitName) (int64, bool) {
+	controller, file := "pids", "pids.max"
+	if name == backends.LimitMemory {
+		controller, file = "memory", "memory.limit_in_bytes"
+		if g.v2[controller] {
+			file = "memory.max"
 		}
 	}
-	return errors.Join(errs...)
+	n, ok := readControl(g.dirs[controller], file, "")
+	return n, ok && n < noLimit // "max" is no number
 }
 
-// removeMarked removes the groups of sandboxes whose engines are dead.
-func removeMarked(marks []string) error {
-	var errs []error
-	for _, mark := range marks {
-		if mark == "" || strings.ContainsAny(mark, "/\x00") { // the code can write where we have it from
-			continue
-		}
-		for _, h := range hierarchies() {
-			errs = append(errs, removeGroup(filepath.Join(h.dir, groupName(mark))))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// removeGroup kills and thaws what is in a group, and removes it. One that is not there is no error.
-func removeGroup(dir string) error {
-	for deadline := time.Now().Add(groupPatience); ; time.Sleep(time.Millisecond) {
-		err := emptyGroup(dir, 0)
-		if err == nil || errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("agent: remove control group: %w", err)
+// enclosingCgroup is the group that this program is in, as it is shown to a container: at root, or in a folder there for each
+// controller. It is only to be read; nil when there is none.
+func enclosingCgroup(root string) *cgroup {
+	g := &cgroup{dirs: make(map[string]string), v2: make(map[string]bool)}
+	for controller, files := range map[string][2]string{
+		"memory": {"memory.events", "memory.oom_control"}, "pids": {"pids.events", "pids.events"},
+	} {
+		below := filepath.Join(root, controller)
+		if _, err := os.Stat(filepath.Join(root, files[0])); err == nil {
+			g.dirs[controller], g.v2[controller] = root, true
+		} else if _, err := os.Stat(filepath.Join(below, files[1])); err == nil {
+			g.dirs[controller] = below
 		}
 	}
-}
-
-// maxGroupDepth bounds how deep the groups are followed that code made in its own.
-const maxGroupDepth = 16
-
-func emptyGroup(dir string, depth int) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+	if len(g.dirs) == 0 {
+		return nil
 	}
-	for _, entry := range entries {
-		if entry.IsDir() && depth < maxGroupDepth {
-			_ = emptyGroup(filepath.Join(dir, entry.Name()), depth+1) // the last line tells
-		}
-	}
-	members, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	for _, field := range strings.Fields(string(members)) {
-		pid, err := strconv.Atoi(field)
-		if err != nil || pid <= 1 || pid == os.Getpid() { // 0 is a process of another namespace
-			continue
-		}
-		_ = unix.Kill(pid, unix.SIGKILL)
-	}
-	if len(members) > 0 {
-		_ = writeControl(dir, "freezer.state", "THAWED")
-		_ = writeControl(dir, "cgroup.freeze", "0")
-	}
-	return unix.Rmdir(dir)
+	return g
 }
 
 // writeControl writes to a file of a group that is there.

@@ -3,6 +3,7 @@ package agent
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,88 @@ func TestMemoryGroupOfVersion1TellsWhatItKilled(t *testing.T) {
 	limit, hits = ended(ending{pid: 8, begun: begun}, killed)
 	require.Nil(t, limit, "one death explains one")
 	require.Zero(t, hits)
+}
+
+func TestWhatTheSystemDoesToAContainerIsTold(t *testing.T) {
+	for name, files := range map[string]struct{ kills, killed, short, memory, refusals, processes string }{
+		"v2": {
+			kills: "memory.events", killed: "low 0\noom 4\noom_kill 4\n", short: "low 0\noom 5\noom_kill 4\n", memory: "memory.max",
+			refusals: "pids.events", processes: "pids.max",
+		},
+		"v1": {
+			kills: "memory/memory.oom_control", killed: "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n",
+			memory: "memory/memory.limit_in_bytes", refusals: "pids/pids.events", processes: "pids/pids.max",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, "memory"), 0o755))
+			require.NoError(t, os.MkdirAll(filepath.Join(dir, "pids"), 0o755))
+			before := strings.NewReplacer("oom 4", "oom 3", "oom_kill 4", "oom_kill 3").Replace(files.killed)
+			fakeGroup(t, dir, map[string]string{
+				files.kills: before, files.memory: "314572800\n", files.refusals: "max 7\n", files.processes: "4096\n",
+			})
+			limits := backends.Limits{Memory: 200 << 20}
+			l := &limiter{limits: limits, outer: enclosingCgroup(dir), by: map[backends.LimitName]backends.Enforcer{
+				backends.LimitMemory: backends.ByWatchdog,
+			}}
+			w := &watchdog{limiter: l, reasons: make(map[int]*backends.LimitError), record: record{counts: l.counts()}}
+			begun := time.Now()
+			ended := func(pid int, status backends.ExitStatus) backends.ExitStatus {
+				w.verdict(ending{pid: pid, begun: begun}, &status)
+				return status
+			}
+			killed, failed := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}, backends.ExitStatus{Code: 1}
+			require.Equal(t, killed, ended(7, killed), "what was before is no matter of ours")
+
+			fakeGroup(t, dir, map[string]string{files.kills: files.killed})
+			status := ended(7, killed)
+			require.Equal(t, &backends.LimitError{Limit: backends.LimitMemory, Allowed: 200 << 20, Used: 200 << 20}, status.Limit,
+				"without the agent's own")
+			require.Len(t, status.LimitsHit, 1)
+			require.Nil(t, ended(8, killed).Limit, "told once")
+
+			fakeGroup(t, dir, map[string]string{files.refusals: "max 9\n"})
+			status = ended(9, failed)
+			require.Nil(t, status.Limit)
+			require.Equal(t, []*backends.LimitError{{
+				Limit: backends.LimitProcesses, Allowed: 4096, Used: 4096, Note: "and forks were refused",
+			}}, status.LimitsHit, "which nobody asked for")
+
+			if files.short != "" {
+				fakeGroup(t, dir, map[string]string{files.kills: files.short})
+				status = ended(10, failed)
+				require.Nil(t, status.Limit)
+				require.Len(t, status.LimitsHit, 2)
+				require.Equal(t, "and memory was refused", status.LimitsHit[1].Note)
+			}
+
+			w.catchUp()
+			begun = time.Now()
+			require.Equal(t, killed, ended(11, killed), "it began later")
+			fakeGroup(t, dir, map[string]string{
+				files.memory: map[string]string{"v1": "9223372036854771712\n", "v2": "max\n"}[name],
+				files.kills:  strings.ReplaceAll(files.killed, "oom_kill 4", "oom_kill 9"),
+			})
+			require.Equal(t, killed, ended(12, killed), "there is no limit: the machine was short of memory")
+		})
+	}
+	require.Nil(t, enclosingCgroup(filepath.Join(t.TempDir(), "none")))
+}
+
+func TestCodeIsRankedBeforeUs(t *testing.T) {
+	own := strings.TrimSpace(string(readAll("/proc/self/oom_score_adj")))
+	for enclosure, want := range map[string]int{"": 0, t.TempDir(): beforeUs()} {
+		a := newAgent(t)
+		a.config.Enclosure = enclosure
+		p := start(t, openPlaceNamed(t, a, "ranked"), "exec sleep 600")
+		got := strings.TrimSpace(string(readAll(filepath.Join("/proc", p.ID(), "oom_score_adj"))))
+		if want == 0 {
+			require.Equal(t, own, got)
+		} else {
+			require.Equal(t, strconv.Itoa(want), got)
+		}
+	}
 }
 
 func TestGroupsOfDeadSandboxesAreRemoved(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"sync"
 	"syscall"
 	"time"
@@ -54,7 +55,7 @@ func (in *Instance) startCommand(ctx context.Context, cmd backends.Cmd) (_ *comm
 	if len(cmd.Args) == 0 || cmd.Args[0] == "" {
 		return nil, errors.New("no program: Args is empty")
 	}
-	dir, err := in.files.existingFolder(cmd.Dir)
+	dir, err := in.commandFolder(cmd)
 	if err != nil {
 		return nil, fmt.Errorf("working directory %q: %w", cmd.Dir, err)
 	}
@@ -82,11 +83,33 @@ func (in *Instance) startCommand(ctx context.Context, cmd backends.Cmd) (_ *comm
 	return c, in.adoptCommand(c) // or the keeper has ended it with the instance
 }
 
+// commandFolder is where a command starts. A user's is any folder, of which the start says whether it is there and open to the user.
+func (in *Instance) commandFolder(cmd backends.Cmd) (string, error) {
+	switch cmd.User {
+	case "":
+		return in.files.existingFolder(cmd.Dir)
+	case in.place.User:
+		name, err := checkName(cmd.Dir)
+		if !path.IsAbs(name) {
+			name = path.Join(in.place.Home, name)
+		}
+		return name, err
+	}
+	return "", fmt.Errorf("user %q: %w: all that runs here is of one user; leave the user out, or use docker with the profile %s",
+		cmd.User, backends.ErrUnsupported, backends.ProfileCompatible)
+}
+
 // explainStart names what is missing.
 func explainStart(name string, err error) error {
 	var failed *startError
-	if errors.As(err, &failed) && failed.stage == "exec" && failed.errno == syscall.ENOENT {
+	if !errors.As(err, &failed) {
+		return err
+	}
+	switch {
+	case failed.stage == "exec" && failed.errno == syscall.ENOENT:
 		return fmt.Errorf("program %q: %w in the sandbox: install it, or give its full path", name, fs.ErrNotExist)
+	case failed.stage == "chdir" && failed.errno == syscall.ENOTDIR:
+		return fmt.Errorf("%w: %w", backends.ErrNotDir, err)
 	}
 	return err
 }

@@ -9,6 +9,9 @@ import (
 // PlainStreamsVariable set to 1 has Python kernels do with the streams, the iopub thread and the shell that ipykernel has.
 const PlainStreamsVariable = "DS_SANDBOX_PLAIN_STREAMS"
 
+// PathVariable holds the folders of the sandbox's own Python, as PATH begins with them: a login shell's profile hides them.
+const PathVariable = "DS_SANDBOX_PATH"
+
 // noBytecode keeps Python from writing bytecode beside modules; a fork heeds it too.
 const noBytecode = "PYTHONDONTWRITEBYTECODE"
 
@@ -20,8 +23,9 @@ func (p *Place) environment(python *overlay, extra ...map[string]string) map[str
 	if path == "" {
 		path = "/usr/local/bin:/usr/bin:/bin"
 	}
+	own := python.bin + ":" + filepath.Dir(python.shared)
 	env := map[string]string{
-		"PATH": python.bin + ":" + filepath.Dir(python.shared) + ":" + path,
+		"PATH": own + ":" + path,
 		"HOME": p.Home,
 		"LANG": "C.UTF-8",
 		"TERM": "xterm-256color",
@@ -42,6 +46,10 @@ func (p *Place) environment(python *overlay, extra ...map[string]string) map[str
 		// The workspace is a folder of the user's, and no place for the bytecode of what is imported from it. Not
 		// PYTHONPYCACHEPREFIX: with that, Python takes no notice of the bytecode that packages were installed with.
 		env[noBytecode] = "1"
+	}
+	env[PathVariable] = own
+	if p.User != "" {
+		env["USER"], env["LOGNAME"] = p.User, p.User
 	}
 	for _, name := range []string{"LANG", "TERM", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", PlainStreamsVariable} {
 		if value := os.Getenv(name); value != "" {

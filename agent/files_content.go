@@ -231,11 +231,11 @@ func copyContents(ctx context.Context, from, to entry) error {
 func copyTree(ctx context.Context, from, to entry) error {
 	r, w := io.Pipe()
 	packed := make(chan error, 1)
-	go func() {
+	go from.in.beside(func() {
 		err := archive.Pack(ctx, from.in.root, from.name, w, nil)
 		_ = w.CloseWithError(archive.EndOf(err)) // nil is io.EOF
 		packed <- err
-	}()
+	})
 	err := to.in.unpack(ctx, to.name, r)
 	_ = r.CloseWithError(err) // ends the packer
 	if packErr := <-packed; packErr != nil && err == nil {

@@ -22,11 +22,30 @@ func (f *files) Stat(_ context.Context, name string) (backends.FileInfo, error) 
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
-	f, name, err = f.lead(full, false)
+	in, name, err := f.lead(full, false)
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
-	return f.describe(name, full)
+	info, err := in.describe(name, full)
+	if info.Type == backends.TypeLink {
+		info.End = f.end(full)
+	}
+	return info, err
+}
+
+// end is what a link of the workspace leads to; nil when that is nothing, or out of reach.
+func (f *files) end(full string) *backends.LinkEnd {
+	in, at, err := f.resolve(full, true)
+	if err != nil {
+		return nil
+	}
+	info, err := in.root.Lstat(at)
+	if err != nil {
+		return nil
+	}
+	return &backends.LinkEnd{
+		Path: shown(path.Join(in.real, at)), Type: typeOf(info.Mode()), Size: info.Size(), Mode: info.Mode().Perm(), ModTime: info.ModTime(),
+	}
 }
 
 // describe is Stat of a name here; full is its path in the workspace.
@@ -175,6 +194,7 @@ func (f *files) List(ctx context.Context, name string, depth int) ([]backends.Fi
 	if err != nil {
 		return nil, err
 	}
+	top := f
 	f, name, err = f.lead(full, true)
 	if err != nil {
 		return nil, err
@@ -188,7 +208,7 @@ func (f *files) List(ctx context.Context, name string, depth int) ([]backends.Fi
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }()
-	l := &lister{files: f, ctx: ctx}
+	l := &lister{top: top, files: f, ctx: ctx}
 	if err := l.folder(dir, full, max(1, depth)); err != nil {
 		return nil, told(err)
 	}
@@ -197,7 +217,8 @@ func (f *files) List(ctx context.Context, name string, depth int) ([]backends.Fi
 
 // lister is a List under way.
 type lister struct {
-	files *files
+	top   *files // that was asked
+	files *files // where it lies
 	ctx   context.Context
 	infos []backends.FileInfo
 }
@@ -220,6 +241,9 @@ func (l *lister) folder(dir *os.Root, full string, depth int) error {
 		}
 		if err != nil {
 			return err
+		}
+		if info.Type == backends.TypeLink {
+			info.End = l.top.end(path.Join(full, name))
 		}
 		l.infos = append(l.infos, info)
 		if info.Type != backends.TypeDir || depth == 1 {

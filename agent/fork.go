@@ -62,7 +62,7 @@ func (in *Instance) Relocate(dir string) {
 			}
 		}
 	}
-	for _, path := range []*string{&in.place.Home, &in.env.dir, &in.env.bin, &in.env.python, &in.files.dir} {
+	for _, path := range []*string{&in.place.Home, &in.env.dir, &in.env.bin, &in.env.site, &in.env.python, &in.files.dir} {
 		replace(path)
 	}
 	in.files.real = in.place.Workspace

@@ -29,6 +29,12 @@ type Place struct {
 	Limits    backends.Limits
 	Measured  []string // further folders whose contents count as disk
 	Family    string   // the Mark of the place that this one was forked from, or the one before that; its own when empty
+	// OwnNetwork says that the network is the instance's alone, a container's: what listens on its loopback addresses is its own.
+	OwnNetwork bool
+	// User whose the processes are, where that is one of a backends.Machine. Commands name no user when it is empty.
+	User string
+	// Python is the instance whose Python environment is this one's too, and which outlives it; nil for one of its own.
+	Python *Instance
 }
 
 // Instance is one sandbox. The caller ends it with Close.
@@ -76,7 +82,12 @@ func (a *Agent) Open(place Place) (_ *Instance, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	env, err := makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	var env *overlay
+	if place.Python != nil {
+		env = place.Python.env
+	} else {
+		env, err = makeOverlay(filepath.Join(place.Private, "venv"), a.config.Python)
+	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Join(place.Private, "tmp"), 0o700)
 	}
@@ -169,10 +180,9 @@ func (in *Instance) currentKeeper(ctx context.Context) (*keeper, error) {
 	in.watchdog = newWatchdog(in.limiter, k, in.disk, func(msg string, args ...any) {
 		in.agent.config.Logger.Warn(msg, append(args, "sandbox", in.place.ID)...)
 	})
-	in.watchdog.killed = in.agent.config.Killed
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.limits, k.verdict = in.limiter.program, in.watchdog.verdict
+	k.limits, k.rank, k.verdict = in.limiter.program, in.limiter.rank, in.watchdog.verdict
 	return k, nil
 }
 

@@ -33,6 +33,7 @@ type keeper struct {
 	mu sync.Mutex // guards what follows
 	// What every program is started with, and what tells which limit ended one; set before the first start.
 	limits   *programLimits
+	rank     int
 	verdict  verdict
 	owner    *Instance // set before the first start
 	running  map[int]*process
@@ -159,6 +160,9 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 	if p.env == nil {
 		p.env = map[string]string{} // the wire knows no null here
 	}
+	if k.owner != nil {
+		k.owner.watch((*watchdog).catchUp)
+	}
 	begun := time.Now()
 	k.mu.Lock()
 	k.starting++
@@ -184,6 +188,9 @@ func (k *keeper) start(ctx context.Context, p program, files ...*os.File) (*proc
 		return nil, fmt.Errorf("%w: it answered nonsense", ErrKeeperDied)
 	}
 	started := &process{keeper: k, pid: r.PID, begun: begun, done: make(chan struct{})}
+	if k.rank != 0 {
+		setRank(r.PID, k.rank)
+	}
 	switch {
 	case ended:
 		started.status = status

@@ -124,8 +124,7 @@ func (in *Instance) launch(ctx context.Context, k *kernelProcess, argv []string,
 	return err
 }
 
-// writeConnection makes a connection file with a fresh key, over unix sockets: these have no ports to race for, and their
-// folder is the user's alone.
+// writeConnection makes a connection file with a fresh key, over unix sockets if the kernel knows them.
 func (k *kernelProcess) writeConnection() (string, error) {
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
@@ -136,7 +135,14 @@ func (k *kernelProcess) writeConnection() (string, error) {
 		IP: filepath.Join(k.dir, "s"), Transport: "ipc", Key: hex.EncodeToString(key),
 		SignatureScheme: "hmac-sha256", KernelName: k.spec.Name,
 	}
-	if n := len(k.info.IP) + 2; n > maxSocketPath {
+	if needsTCP(k.spec) {
+		ports, err := freePorts(5)
+		if err != nil {
+			return "", err
+		}
+		k.info.Transport, k.info.IP = "tcp", loopback
+		k.info.ShellPort, k.info.IOPubPort, k.info.StdinPort, k.info.ControlPort, k.info.HBPort = ports[0], ports[1], ports[2], ports[3], ports[4]
+	} else if n := len(k.info.IP) + 2; n > maxSocketPath {
 		return "", fmt.Errorf("socket path %s-1 has %d bytes, a unix socket's may have %d: "+
 			"set RuntimeDir or DS_SANDBOX_RUNTIME_DIR to a shorter folder", k.info.IP, n, maxSocketPath)
 	}
@@ -292,7 +298,9 @@ func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
 			if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
 				return k.because(ctx, err)
 			}
-			again = time.After(listenPause)
+			if appeared != nil {
+				again = time.After(listenPause)
+			}
 		}
 		select {
 		case <-appeared:
@@ -305,9 +313,12 @@ func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
 	}
 }
 
-// watchSockets tells when something changes in the folder of the sockets; nil when the system can't, having only
-// so many watches for all programs of a user.
+// watchSockets tells when something changes in the folder of the sockets; nil when there is none, and when the system can't, having
+// only so many watches for all programs of a user.
 func (k *kernelProcess) watchSockets() (appeared <-chan fsnotify.Event, stop func()) {
+	if k.info.Transport == "tcp" {
+		return nil, func() {}
+	}
 	watcher, err := fsnotify.NewBufferedWatcher(16)
 	if err != nil {
 		return nil, func() {}
@@ -340,8 +351,11 @@ func (k *kernelProcess) because(ctx context.Context, err error) error {
 	return err
 }
 
-// bound reports whether all sockets we need are there.
+// bound reports whether all sockets we need are there, or may be.
 func (k *kernelProcess) bound() bool {
+	if k.info.Transport == "tcp" {
+		return true
+	}
 	for port := 1; port <= 4; port++ {
 		if _, err := os.Lstat(k.info.IP + "-" + strconv.Itoa(port)); err != nil {
 			return false

@@ -13,22 +13,27 @@ import (
 type limiter struct {
 	limits  backends.Limits
 	group   *cgroup // nil without one
+	outer   *cgroup // that we are in ourselves, to be read; nil without one
 	by      map[backends.LimitName]backends.Enforcer
 	account account
 	program *programLimits // of each program that is started; nil when none
+	// rank is each program's when the system has to kill; 0 for that of ours.
+	rank int
 }
 
 // programLimits is what a program is started with, as the keeper reads it.
 type programLimits struct {
 	Groups  []string         `json:"groups,omitempty"`  // files that it writes 0 to
 	Rlimits map[string]int64 `json:"rlimits,omitempty"` // by the system's name
-	// OOMScore makes the system, when it runs short of memory as a whole, take our processes first.
-	OOMScore int `json:"oom,omitempty"`
 }
 
 // bind prepares limits. A limit that nothing can hold is an error.
 func (a *Agent) bind(l backends.Limits, mark string) (*limiter, error) {
 	b := &limiter{limits: l, by: make(map[backends.LimitName]backends.Enforcer)}
+	if a.config.Enclosure != "" {
+		b.outer = enclosingCgroup(a.config.Enclosure)
+		b.rank = beforeUs()
+	}
 	if l == (backends.Limits{}) {
 		return b, nil
 	}
@@ -70,7 +75,7 @@ func (b *limiter) assign() error {
 		program.Rlimits["RLIMIT_CPU"] = int64(l.CPUTime/time.Second) + 2
 	}
 	if l.Memory > 0 {
-		program.OOMScore = 500
+		b.rank = beforeUs()
 		if b.by[backends.LimitMemory] == "" {
 			b.by[backends.LimitMemory] = backends.ByWatchdog
 		}

@@ -27,7 +27,12 @@ func (f *files) at(name string, last bool) (*files, string, error) {
 	return f.lead(name, last)
 }
 
-func (f *files) clean(name string) (string, error) { return clean(name, f.dir, f.real) }
+func (f *files) clean(name string) (string, error) {
+	if f.real == "/" {
+		return cleanWhole(name)
+	}
+	return clean(name, f.dir, f.real)
+}
 
 // lead is at for a clean name.
 func (f *files) lead(name string, last bool) (*files, string, error) {
@@ -91,9 +96,10 @@ func (f *files) resolve(name string, last bool) (*files, string, error) {
 			continue
 		case "..":
 			if in != nil && at == "." {
-				in, at = nil, in.real
+				in, at = f.enter(path.Dir(in.real))
+			} else if at = path.Dir(at); in == nil {
+				in, at = f.enter(at)
 			}
-			at = path.Dir(at)
 			continue
 		}
 		next := path.Join(at, element)
@@ -110,7 +116,7 @@ func (f *files) resolve(name string, last bool) (*files, string, error) {
 			return nil, "", fmt.Errorf("%s: %w", name, syscall.ELOOP)
 		}
 		if path.IsAbs(target) {
-			in, at = nil, "/"
+			in, at = f.enter("/")
 		}
 		rest = append(strings.Split(target, "/"), rest...)
 	}

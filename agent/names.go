@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strconv"
@@ -73,8 +74,8 @@ func markedByte(text string) (c byte, ok bool) {
 	return byte(n), err == nil && n >= utf8.RuneSelf
 }
 
-// clean returns name relative to the workspace, with slashes; "." is the workspace itself. The workspace has these paths.
-func clean(name string, workspace ...string) (string, error) {
+// checkName refuses what can be no name, and returns the one that is meant.
+func checkName(name string) (string, error) {
 	if len(name) > maxName || strings.ContainsRune(name, 0) || !utf8.ValidString(name) {
 		return "", backends.ErrInvalidName
 	}
@@ -83,6 +84,24 @@ func clean(name string, workspace ...string) (string, error) {
 		if len(element) > maxElement {
 			return "", backends.ErrInvalidName
 		}
+	}
+	return name, nil
+}
+
+// cleanWhole is clean where the workspace is all there is: above "/" is "/".
+func cleanWhole(name string) (string, error) {
+	name, err := checkName(name)
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(path.Clean("/" + name)[1:], "."), nil
+}
+
+// clean returns name relative to the workspace, with slashes; "." is the workspace itself. The workspace has these paths.
+func clean(name string, workspace ...string) (string, error) {
+	name, err := checkName(name)
+	if err != nil {
+		return "", err
 	}
 	for _, root := range append(workspace, homeAlias) {
 		if rest, ok := strings.CutPrefix(name, root); ok && (rest == "" || rest[0] == '/') {

@@ -60,8 +60,8 @@ func (in *Instance) nameless() int64 {
 
 // freeShared removes what is left in shared memory when the control group has little room after a process was killed.
 func (in *Instance) freeShared() {
-	limit := in.limiter.limits.Memory
-	if used, ok := in.limiter.group.memory(); ok && used > limit/2 {
+	limit, bounded := in.limiter.allowed(backends.LimitMemory)
+	if used, ok := in.limiter.counting(backends.LimitMemory).memory(); ok && bounded && used > limit/2 {
 		in.shared.remove()
 	}
 }

@@ -10,8 +10,14 @@ import (
 // record is what limits were enforced lately, and what the system has told of that.
 type record struct {
 	strikes []strike // the oldest first
-	kills   int64    // of the system's for the limit of memory, as far as they are noted
-	refused int64    // forks, as far as they are noted
+	counts  counts   // as far as they are noted
+}
+
+// counts is what the system has done for the limits of a control group.
+type counts struct {
+	kills   int64 // of processes, for memory
+	short   int64 // of times that memory was not to be had; of version 2 alone
+	refused int64 // forks
 }
 
 // strike is a limit that was enforced.
@@ -25,7 +31,7 @@ type strike struct {
 const (
 	maxStrikes = 64
 	// A process that the system has killed is heard of after so long at the most.
-	killNews = time.Second
+	killNews = 3 * time.Second
 )
 
 // struck notes that a limit was enforced.
@@ -50,29 +56,30 @@ func (w *watchdog) takeNote() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noteSystem()
-	return w.record.kills
+	return w.record.counts.kills
 }
+
+// catchUp is takeNote before something is started, which has nothing to do with what was before.
+func (w *watchdog) catchUp() { w.takeNote() }
 
 // noteSystem is takeNote for who holds the lock.
 func (w *watchdog) noteSystem() {
-	l, r := w.limiter, &w.record
-	if l.group == nil {
-		return
+	now, before := w.limiter.counts(), w.record.counts
+	w.record.counts = now
+	if killed := now.kills - before.kills; killed > 0 {
+		w.noteOf(backends.LimitMemory, "", int(killed))
+	} else if now.short > before.short {
+		w.noteOf(backends.LimitMemory, "and memory was refused", 0)
 	}
-	if l.limits.Memory > 0 && !l.watched(backends.LimitMemory) {
-		if kills, ok := l.group.kills(); ok && kills > r.kills {
-			limit := &backends.LimitError{Limit: backends.LimitMemory, Allowed: l.limits.Memory, Used: l.limits.Memory}
-			w.note(strike{limit: limit, kills: int(kills - r.kills)})
-			r.kills = kills
-		}
+	if now.refused > before.refused {
+		w.noteOf(backends.LimitProcesses, "and forks were refused", 0)
 	}
-	if l.limits.Processes > 0 && !l.watched(backends.LimitProcesses) {
-		if refused, ok := l.group.refusals(); ok && refused > r.refused {
-			allowed := int64(l.limits.Processes)
-			limit := &backends.LimitError{Limit: backends.LimitProcesses, Allowed: allowed, Used: allowed, Note: "and forks were refused"}
-			w.note(strike{limit: limit})
-			r.refused = refused
-		}
+}
+
+// noteOf notes what the system has done for a limit, unless there is none: the machine itself may be short of memory.
+func (w *watchdog) noteOf(name backends.LimitName, what string, kills int) {
+	if allowed, ok := w.limiter.allowed(name); ok {
+		w.note(strike{limit: &backends.LimitError{Limit: name, Allowed: allowed, Used: allowed, Note: what}, kills: kills})
 	}
 }
 
@@ -93,9 +100,7 @@ func (w *watchdog) verdict(e ending, status *backends.ExitStatus) {
 	case reason != nil:
 		status.Limit = reason
 	case !e.killed:
-		if status.Limit = w.claim(e); status.Limit == nil && w.killed != nil {
-			status.Limit = w.killed()
-		}
+		status.Limit = w.claim(e)
 	}
 	status.LimitsHit = w.hitSince(e.begun, e.pid)
 }

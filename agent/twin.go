@@ -30,7 +30,7 @@ func (in *Instance) twinOf(ctx context.Context, k *keeper) *keeper {
 	}
 	twin.owner = in
 	k.mu.Lock()
-	twin.limits, twin.verdict = k.limits, k.verdict
+	twin.limits, twin.rank, twin.verdict = k.limits, k.rank, k.verdict
 	k.mu.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()

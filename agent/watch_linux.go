@@ -71,7 +71,7 @@ func startWatch(
 		close(w.done)
 		return nil, errors.Join(told(err), w.Close())
 	}
-	go w.run()
+	go f.beside(w.run)
 	return w, nil
 }
 
@@ -84,9 +84,11 @@ func (w *watch) Next(ctx context.Context) (backends.FileEvent, error) {
 	if w.options.Entry {
 		switch event.Op {
 		case backends.WatchCreate, backends.WatchWrite, backends.WatchChmod:
-			if info, err := w.files.describe(path.Join(w.name, event.Name), path.Join(w.full, event.Name)); err == nil {
-				event.Entry = &info
-			}
+			w.files.beside(func() {
+				if info, err := w.files.describe(path.Join(w.name, event.Name), path.Join(w.full, event.Name)); err == nil {
+					event.Entry = &info
+				}
+			})
 		}
 	}
 	event.Name = shown(event.Name)

@@ -16,7 +16,6 @@ type watchdog struct {
 	keeper  *keeper
 	files   *disk
 	warn    func(msg string, args ...any)
-	killed  func() *backends.LimitError // see Config; may be nil
 
 	wake chan struct{} // of one element: code begins to work
 	life context.Context
@@ -70,6 +69,8 @@ func newWatchdog(l *limiter, k *keeper, files *disk, warn func(string, ...any)) 
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	w.life, w.stop = context.WithCancel(context.Background())
+	w.record.counts = l.counts() // what was before is no matter of ours
+	w.freed = w.record.counts.kills
 	if l.needsWatchdog() {
 		go w.run()
 	} else {

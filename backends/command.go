@@ -10,10 +10,13 @@ import (
 type Cmd struct {
 	// Args are the program and its arguments; a name without a slash is looked up on the environment's PATH. Required.
 	Args  []string
-	Dir   string            // a path of the FileSystem, which must exist; the workspace when empty
+	Dir   string            // a path of the FileSystem, which must exist; the workspace when empty. See User
 	Env   map[string]string // on top of Spec.Env
 	Stdin bool              // a pipe for Write; the null device when false
 	PTY   *Size             // run on a terminal of this size; nil is none
+	// User of a Machine who runs it, with Dir a name of FilesOf, that user's home when empty. The user of code when empty.
+	// Errors: ErrNoUser; ErrUnsupported where instances have one user only, or code may not become root.
+	User string
 }
 
 // Size is a terminal's, in characters.

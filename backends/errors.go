@@ -13,6 +13,8 @@ var (
 	ErrUnsupported = errors.New("not supported by this backend")
 	ErrDestroyed   = errors.New("instance is destroyed")
 	ErrPaused      = errors.New("sandbox is paused: call Resume first")
+	// ErrCut says that the connection to an instance broke in the middle of a transfer, which may be tried again from its beginning.
+	ErrCut = errors.New("the connection broke in the middle of it: try again")
 
 	ErrInvalidName = errors.New("not a valid file name: use valid UTF-8 without NUL, each element at most 255 bytes")
 	ErrOutside     = errors.New("path leads out of the workspace: use a path inside it")

@@ -92,8 +92,18 @@ type FileInfo struct {
 	ModTime    time.Time         `json:"mod_time"`
 	AccessTime time.Time         `json:"access_time"`
 	ChangeTime time.Time         `json:"change_time"`        // of contents, mode, owner or name
-	Target     string            `json:"target,omitempty"`   // of a link
+	Target     string            `json:"target,omitempty"`   // of a link, as the link has it
+	End        *LinkEnd          `json:"end,omitempty"`      // of a link, where Stat or List tells of it and it leads to anything in reach
 	Metadata   map[string]string `json:"metadata,omitempty"` // see WriteOptions
+}
+
+// LinkEnd is what a link leads to in the end.
+type LinkEnd struct {
+	Path    string      `json:"path"` // from "/" on, without links
+	Type    FileType    `json:"type"`
+	Size    int64       `json:"size"` // bytes
+	Mode    fs.FileMode `json:"mode"` // permission bits
+	ModTime time.Time   `json:"mod_time"`
 }
 
 // FileType says what an entry is.

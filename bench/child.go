@@ -34,6 +34,10 @@ func child(ctx context.Context, name string, count int) error {
 		m, err = starts(ctx, name, count)
 	case isDockerRow(name):
 		m, err = inContainers(ctx, name, count)
+	case name == serveRow+"dial":
+		return dialViewers(ctx, count)
+	case isServeRow(name):
+		m, err = serving(ctx, name, count)
 	case isBranchRow(name):
 		m, err = branches(ctx, name, count)
 	case name == "first":

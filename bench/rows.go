@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -51,17 +52,17 @@ func rows() []row {
 			t.compare("  memory grown by, MB", m, "flat", "%.0f", func(x *measure) float64 { return float64(x.PeakRSS-x.BaseRSS) / 1e6 })
 			t.compare("  bytes lost", m, "0", "%.0f", func(x *measure) float64 { return 1e9 - float64(x.Bytes) })
 		}},
-		{name: "notebook", title: "notebook of 50 cells", count: 9, report: func(t *table, m measures) {
+		{name: "notebook", title: "notebook of 50 cells", count: 30, report: func(t *table, m measures) {
 			t.notebooks("50 cells of 1+1", m, "of nbclient <= 0.5")
 		}},
-		{name: "mixed", title: "notebook with tables and figures", count: 5, report: func(t *table, m measures) {
+		{name: "mixed", title: "notebook with tables and figures", count: 30, report: func(t *table, m measures) {
 			t.notebooks("50 cells, 5 with tables, 5 with figures", m, "")
 		}},
 		{name: "socket", title: "fake kernel", count: 1_000_000, report: func(t *table, m measures) {
 			t.line("fake kernel over sockets, messages/s", fmt.Sprintf("%.0f", float64(m[ours].Messages)/m[ours].Wall), "-", "-", "-", ">= 100000")
 			t.line("  lost", strconv.Itoa(1_000_000-m[ours].Messages), "-", "-", "-", "0")
 		}},
-	}, append(startTable(), branchRows()...)...)
+	}, slices.Concat(startTable(), branchRows(), serveRows())...)
 }
 
 // codes is what the rows run; peers.py has the same.
@@ -100,6 +101,9 @@ func (r row) measure(ctx context.Context, python string, count int) (measures, e
 	}
 	if isDockerRow(r.name) {
 		clients = dockerClients(self, python, r.name, number)
+	}
+	if isServeRow(r.name) {
+		clients = serveClients(self, python, r.name, number)
 	}
 	switch r.name {
 	case old:

@@ -35,9 +35,6 @@ func (e *Engine) adopt(ctx context.Context, id string) (*Sandbox, error) {
 		return nil, ErrNotFound
 	}
 	survivor, err := adopter.Adopt(ctx, id)
-	if errors.Is(err, backends.ErrNotFound) {
-		return nil, ErrNotFound
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +42,23 @@ func (e *Engine) adopt(ctx context.Context, id string) (*Sandbox, error) {
 	if err == nil {
 		err = e.enlist(s)
 	}
-	if err != nil { // somebody else may do better
-		return nil, errors.Join(err, survivor.Release(context.WithoutCancel(ctx)))
+	if err != nil {
+		return nil, letGo(context.WithoutCancel(ctx), survivor, err)
 	}
 	s.remember()
 	return s, nil
+}
+
+// letGo gives back what could not be revived, for somebody else may do better. What has ended meanwhile is not found.
+func letGo(ctx context.Context, survivor backends.Survivor, err error) error {
+	released := survivor.Release(ctx)
+	if !errors.Is(released, backends.ErrDestroyed) {
+		return errors.Join(err, released)
+	}
+	if !errors.Is(err, backends.ErrDestroyed) {
+		err = fmt.Errorf("%w: %w", released, err)
+	}
+	return errors.Join(fmt.Errorf("%w: %w", ErrNotFound, err), survivor.Destroy(ctx))
 }
 
 // revive makes a sandbox of what an earlier program left.
@@ -73,7 +82,7 @@ func (e *Engine) revive(ctx context.Context, id string, survivor backends.Surviv
 	s.life, s.end = context.WithCancelCause(context.Background())
 	for _, known := range m.Contexts {
 		process, ok := live[known.Process]
-		if !ok { // it died while nobody looked
+		if !ok && known.Process != "" { // it died while nobody looked
 			e.config.Logger.Warn("context of adopted sandbox has ended", "sandbox", id, "context", known.ID)
 			continue
 		}
@@ -88,19 +97,23 @@ func (e *Engine) revive(ctx context.Context, id string, survivor backends.Surviv
 	return s, nil
 }
 
-// adoptContext goes on with an interpreter that lives.
+// adoptContext goes on with an interpreter that lives; with a nil process, with a context that has none yet.
 func (s *Sandbox) adoptContext(ctx context.Context, known rememberedContext, process backends.KernelProcess) error {
 	config := &s.engine.config
 	c := &Context{
 		sandbox: s, id: known.ID, language: known.Language, kernelName: known.Kernel, dir: known.Dir, env: known.Env,
 		undoable: known.Undoable, turn: semaphore.NewWeighted(1), idler: idler{after: s.cull}, journal: newJournal(config.JournalBytes),
 	}
+	if process == nil {
+		s.enroll(c, known.Default)
+		return nil
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, config.StartTimeout,
 		fmt.Errorf("did not answer within %v (Config.StartTimeout)", config.StartTimeout))
 	defer cancel()
 	found := new(orphan)
 	k, run, err := kernel.Adopt(ctx, s.instance, backends.KernelConfig{
-		Name: c.kernelName, Dir: c.dir, Env: c.env, MaxFrame: config.MaxFrame,
+		Name: c.kernelName, Dir: c.startDir(), Env: c.env, MaxFrame: config.MaxFrame,
 	}, process, &kernel.Options{Logger: config.Logger, Clock: &s.clock}, &kernel.ExecuteOptions{
 		OnMessage: func(m *messaging.Message) { found.note(c.journal, m) },
 	})
@@ -112,12 +125,7 @@ func (s *Sandbox) adoptContext(ctx context.Context, known rememberedContext, pro
 		found.run = run
 		c.orphan = found
 	}
-	s.mu.Lock()
-	s.contexts = append(s.contexts, c)
-	if known.Default {
-		s.defaults[c.language] = c
-	}
-	s.mu.Unlock()
+	s.enroll(c, known.Default)
 	c.idle()
 	return nil
 }
@@ -146,7 +154,7 @@ func (o *orphan) note(j *Journal, m *messaging.Message) {
 				code, silent = input.Code, false
 			}
 		}
-		o.record = j.begin(code, silent)
+		o.record = j.begin(&RunBegan{Code: code, Silent: silent})
 		for _, early := range o.before {
 			j.add(o.record, early)
 		}
@@ -160,7 +168,7 @@ func (o *orphan) started(j *Journal) *journalRun {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.record == nil {
-		o.record = j.begin("", true)
+		o.record = j.begin(&RunBegan{Silent: true})
 	}
 	return o.record
 }
@@ -239,7 +247,9 @@ func (s *Sandbox) abandon(cause error) bool {
 	s.end(cause)
 	for _, c := range contexts {
 		c.busy() // it is never idle again
-		c.current().Abandon()
+		if k := c.current(); k != nil {
+			k.Abandon()
+		}
 		c.closeViews()
 	}
 	s.engine.forget(s)

@@ -202,7 +202,7 @@ func (s *Sandbox) wakeContext(ctx context.Context, p *Checkpoint, last, fresh bo
 	ctx, cancel := s.startDeadline(ctx, "the copy is")
 	defer cancel()
 	k, err := kernel.Wake(ctx, s.instance, backends.KernelConfig{
-		Name: c.kernelName, Dir: c.dir, Env: from.env, MaxFrame: config.MaxFrame,
+		Name: c.kernelName, Dir: c.startDir(), Env: from.env, MaxFrame: config.MaxFrame,
 	}, p.parked, backends.WakeConfig{Last: last, Fresh: fresh, MaxFrame: config.MaxFrame},
 		&kernel.Options{Logger: config.Logger, Clock: &s.clock})
 	if err != nil {

@@ -111,16 +111,20 @@ func (c *Context) setEnv(ctx context.Context, env map[string]string) error {
 	return c.quietly(ctx, fmt.Sprintf("__import__('os').environ.update(__import__('json').loads(%s))", quoted))
 }
 
-// quietly runs code of ours in an interpreter that nobody uses yet.
+// quietly runs code of ours between two runs.
 func (c *Context) quietly(ctx context.Context, code string) error {
-	e, err := c.current().Conn().Execute(ctx, &messaging.ExecuteRequest{Code: code, Silent: true}, nil)
+	return quietly(ctx, c.current(), code)
+}
+
+func quietly(ctx context.Context, k *kernel.Kernel, code string) error {
+	e, err := k.Conn().Execute(ctx, &messaging.ExecuteRequest{Code: code, Silent: true}, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = e.Close() }()
 	reply, err := e.Wait(ctx)
 	if err == nil && reply.Status != messaging.StatusOK {
-		err = fmt.Errorf("run in spare: %s: %s", reply.EName, reply.EValue)
+		err = fmt.Errorf("%s: %s", reply.EName, reply.EValue)
 	}
 	return err
 }

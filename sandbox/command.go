@@ -310,6 +310,9 @@ func (c *Command) Info() CommandInfo {
 	return CommandInfo{PID: c.pid, Tag: c.tag, Args: c.args, Terminal: c.terminal, StartedAt: c.started}
 }
 
+// Exited is closed when the program itself has ended. Its last output may be still to come, see Done.
+func (c *Command) Exited() <-chan struct{} { return c.exited }
+
 // Done is closed when the command has ended, its output has come and the callbacks have returned. Children that hold the
 // output open delay that for as
 // long as they write, and at most 5 s; what they write later is dropped.

@@ -50,6 +50,14 @@ func (c *Command) Output(backlog bool) *CommandOutput {
 	return r
 }
 
+// Follow attaches a reader from now on that misses nothing: when it falls behind by more than 1 MiB, the command waits for it, and with
+// the command all its other readers.
+func (c *Command) Follow() *CommandOutput {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.attach(true)
+}
+
 // attach adds a reader. The caller holds the lock, or is alone.
 func (c *Command) attach(waits bool) *CommandOutput {
 	r := &CommandOutput{

@@ -28,6 +28,9 @@ type CommandOptions struct {
 	Env   map[string]string // on top of the sandbox's
 	Stdin bool              // keep the standard input open for Write; it is empty otherwise. A terminal always has one
 	Tag   string            // a name of the caller's own to find the command by
+	// User runs the command, in a container: backends.OrdinaryUser, or backends.RootUser with the profile compatible. Dir is then any
+	// folder, from the user's home on. The user that code has, in the workspace. Errors: backends.ErrNoUser, backends.ErrUnsupported.
+	User string
 	// Timeout ends the command and its process group. Run: DefaultCommandTimeout; Start and StartTerminal: none. NoTimeout
 	// is none.
 	Timeout time.Duration
@@ -165,7 +168,9 @@ func (c *Commands) start(
 		if args = argv(shell); len(args) == 0 {
 			return nil, errors.New("no program given")
 		}
-		process, err = s.instance.StartCommand(ctx, backends.Cmd{Args: args, Dir: o.Dir, Env: o.Env, Stdin: o.Stdin, PTY: size})
+		process, err = s.instance.StartCommand(ctx, backends.Cmd{
+			Args: args, Dir: o.Dir, Env: o.Env, Stdin: o.Stdin, PTY: size, User: o.User,
+		})
 		if err == nil || !errors.Is(err, fs.ErrNotExist) || args[0] != shell {
 			break
 		}

@@ -181,10 +181,10 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func checkEnv(env map[string]string) error {
 	for name, value := range env {
 		if !variableName.MatchString(name) {
-			return fmt.Errorf("environment variable %q: use letters, digits and _, not beginning with a digit", name)
+			return fmt.Errorf("%w %q: use letters, digits and _, not beginning with a digit", ErrInvalidEnv, name)
 		}
 		if strings.ContainsRune(value, 0) {
-			return fmt.Errorf("environment variable %s: its value holds a NUL byte, which no process can be given", name)
+			return fmt.Errorf("%w %s: its value holds a NUL byte, which no process can be given", ErrInvalidEnv, name)
 		}
 	}
 	return nil

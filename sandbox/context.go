@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,10 +35,11 @@ type Context struct {
 	undo       undo
 
 	mu       sync.Mutex
-	kernel   *kernel.Kernel
+	kernel   *kernel.Kernel // nil before a lazy one is started
 	removed  bool
-	reported bool   // the kernel's death has been told
-	untold   error  // death of an earlier kernel that has not been told; see Revive
+	restarts int   // by Restart
+	reported bool  // the kernel's death has been told
+	untold   error // death of an earlier kernel that has not been told; see Revive
 	attached map[*Attachment]struct{}
 	callback uint64 // goroutine that is in a callback of a run; 0 if none
 	idler    idler
@@ -50,12 +50,13 @@ type Context struct {
 // ContextOptions of Sandbox.CreateContext. Nil and zero fields are the defaults.
 type ContextOptions struct {
 	Language string            // "python"; any language or name of an installed kernel
-	Dir      string            // working directory, a path of the workspace; the workspace. Made when absent
+	Dir      string            // working directory, a path of the workspace, made when absent, or any other absolute one; the workspace
 	Env      map[string]string // on top of the sandbox's
 	// Undoable is RunOptions.Undoable for each run. One that can't be undone, because of a thread of the code's for one, runs all
 	// the same, and Execution.UndoRefused says why.
 	Undoable  bool
 	UndoFiles bool // RunOptions.UndoFiles for each run
+	Lazy      bool // start the interpreter at its first use rather than now
 }
 
 // ID identifies the context in its sandbox.
@@ -70,11 +71,21 @@ func (c *Context) Kernel() string { return c.kernelName }
 // Dir is the working directory the context was created with.
 func (c *Context) Dir() string { return c.dir }
 
-// State tells what the context's kernel does.
-func (c *Context) State() kernel.State { return c.current().Conn().State() }
+// State tells what the context's kernel does; kernel.Starting before a lazy one is started.
+func (c *Context) State() kernel.State {
+	if k := c.current(); k != nil {
+		return k.Conn().State()
+	}
+	return kernel.Starting
+}
 
-// Info is what the kernel said of itself.
-func (c *Context) Info() *messaging.KernelInfoReply { return c.current().Info() }
+// Info is what the kernel said of itself; nil before a lazy one is started.
+func (c *Context) Info() *messaging.KernelInfoReply {
+	if k := c.current(); k != nil {
+		return k.Info()
+	}
+	return nil
+}
 
 // RunCode is Sandbox.RunCode in this context.
 func (c *Context) RunCode(ctx context.Context, code string, opts *RunOptions) (*Execution, error) {
@@ -96,6 +107,7 @@ func (c *Context) StartCode(ctx context.Context, code string, opts *RunOptions) 
 	return c.sandbox.StartCode(ctx, code, &o)
 }
 
+// current is the kernel; nil before a lazy one is started.
 func (c *Context) current() *kernel.Kernel {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,10 +124,13 @@ func (c *Context) startKernel(ctx context.Context, env map[string]string) error 
 		fmt.Errorf("not ready within %v (Config.StartTimeout)", config.StartTimeout))
 	defer cancel()
 	k, err := kernel.Start(ctx, c.sandbox.instance, backends.KernelConfig{
-		Name: c.kernelName, Dir: c.dir, Env: env, MaxFrame: config.MaxFrame,
+		Name: c.kernelName, Dir: c.startDir(), Env: env, MaxFrame: config.MaxFrame,
 	}, &kernel.Options{Logger: config.Logger, Clock: &c.sandbox.clock})
 	if err != nil {
 		return err
+	}
+	if err := c.enterDir(ctx, k); err != nil {
+		return errors.Join(err, k.Shutdown(context.WithoutCancel(ctx)))
 	}
 	c.mu.Lock()
 	c.kernel = k
@@ -169,6 +184,9 @@ func (c *Context) setCallback(goroutine uint64) {
 
 // liveKernel is the kernel to run on. It belongs to the holder of the turn.
 func (c *Context) liveKernel(ctx context.Context) (*kernel.Kernel, error) {
+	if err := c.wake(ctx); err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
 	k, removed, reported, untold := c.kernel, c.removed, c.reported, c.untold
 	c.untold = nil
@@ -214,8 +232,11 @@ func (c *Context) renewKernel(ctx context.Context, renew func(*kernel.Kernel) (r
 	c.mu.Lock()
 	k, removed := c.kernel, c.removed
 	c.mu.Unlock()
-	if removed {
+	switch {
+	case removed:
 		return ErrRemoved
+	case k == nil: // its first use starts it
+		return nil
 	}
 	leave, err := c.sandbox.enter(ctx)
 	if err != nil {
@@ -225,6 +246,9 @@ func (c *Context) renewKernel(ctx context.Context, renew func(*kernel.Kernel) (r
 	begun := time.Now()
 	if renewed, err := renew(k); err != nil || !renewed {
 		return err
+	}
+	if err := c.enterDir(ctx, k); err != nil { // it was there before: better a context elsewhere than none
+		c.sandbox.engine.config.Logger.Warn("restart context", "sandbox", c.sandbox.id, "context", c.id, "error", err)
 	}
 	c.revived(OnRestart, begun)
 	return nil
@@ -236,15 +260,19 @@ func (c *Context) revived(why Occasion, begun time.Time) {
 	c.mu.Lock()
 	c.reported, c.untold, c.idler.culled = false, nil, false
 	c.mu.Unlock()
+	c.journal.restarted(why)
 	c.idle()
 	c.sandbox.remember()
 }
 
 // Restart ends the interpreter and starts it anew with the same id, directory and environment; variables are lost.
-// A run under way ends with kernel.ErrDead.
+// A run under way ends with ErrRestarted, which is a kernel.ErrDead.
 func (c *Context) Restart(ctx context.Context) error {
 	ctx, cancel := c.sandbox.startDeadline(ctx, "the new interpreter is")
 	defer cancel()
+	c.mu.Lock()
+	c.restarts++
+	c.mu.Unlock()
 	if err := c.restartKernel(ctx); err != nil {
 		return fmt.Errorf("sandbox: restart context: %w", c.sandbox.reason(err))
 	}
@@ -256,7 +284,11 @@ func (c *Context) Interrupt(ctx context.Context) error {
 	if err := c.sandbox.awake(); err != nil {
 		return fmt.Errorf("sandbox: interrupt: %w", err)
 	}
-	if err := c.current().Interrupt(ctx); err != nil {
+	k := c.current()
+	if k == nil {
+		return nil
+	}
+	if err := k.Interrupt(ctx); err != nil {
 		return fmt.Errorf("sandbox: interrupt: %w", c.reason(err))
 	}
 	return nil
@@ -309,6 +341,9 @@ func (c *Context) SendComm(ctx context.Context, id string, data json.RawMessage,
 func (c *Context) ask(what string, question func(*kernel.Conn) error) error {
 	err := c.sandbox.awake()
 	if err == nil {
+		err = c.wake(c.sandbox.life)
+	}
+	if err == nil {
 		err = question(c.current().Conn())
 		c.idle()
 	}
@@ -318,7 +353,7 @@ func (c *Context) ask(what string, question func(*kernel.Conn) error) error {
 	return fmt.Errorf("sandbox: %s: %w", what, c.reason(err))
 }
 
-// Remove ends the interpreter; a run under way ends with kernel.ErrDead, later ones with ErrRemoved. It is idempotent. Error: ErrPaused.
+// Remove ends the interpreter; a run under way ends with kernel.ErrDead and ErrRemoved, later ones with ErrRemoved. It is idempotent. Error: ErrPaused.
 func (c *Context) Remove(ctx context.Context) error {
 	if err := c.sandbox.awake(); errors.Is(err, ErrPaused) { // what is frozen does not even die
 		return fmt.Errorf("sandbox: remove context: %w", err)
@@ -336,6 +371,9 @@ func (c *Context) Remove(ctx context.Context) error {
 	c.sandbox.remember()
 	defer c.closeViews()
 	c.dropUndo(c.undo.replace(nil))
+	if k == nil {
+		return nil
+	}
 	if err := k.Shutdown(ctx); err != nil {
 		return fmt.Errorf("sandbox: remove context: %w", err)
 	}
@@ -353,17 +391,4 @@ func (c *Context) LastActivity() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.idler.active
-}
-
-// normalLanguage is a language as contexts are named for it.
-func normalLanguage(language string) string {
-	switch language = strings.ToLower(strings.TrimSpace(language)); language {
-	case "", "python3", "py":
-		return "python"
-	case "js":
-		return "javascript"
-	case "ts":
-		return "typescript"
-	}
-	return language
 }

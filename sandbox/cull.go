@@ -60,6 +60,9 @@ func (c *Context) cull(number int) {
 	}
 	defer leave()
 	k := c.current()
+	if k == nil {
+		return
+	}
 	switch conn := k.Conn(); {
 	case conn.Err() != nil: // it died, which is to be told instead
 		return

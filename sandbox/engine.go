@@ -250,28 +250,6 @@ func (e *Engine) SkippedKernelSpecs(ctx context.Context) ([]backends.SkippedSpec
 	return skipped, nil
 }
 
-// kernelFor is the kernelspec of a language: the one named so, or else the first that runs it.
-func (e *Engine) kernelFor(ctx context.Context, language string) (string, error) {
-	if language == "python" {
-		return "python3", nil
-	}
-	specs, err := e.backend.KernelSpecs(ctx)
-	if err != nil {
-		return "", err
-	}
-	for _, spec := range specs {
-		if strings.EqualFold(spec.Name, language) {
-			return spec.Name, nil
-		}
-	}
-	for _, spec := range specs {
-		if strings.EqualFold(spec.Language, language) {
-			return spec.Name, nil
-		}
-	}
-	return language, nil // the backend says what is installed and where it looked
-}
-
 // Close kills every sandbox, ends the backend and waits for its goroutines. It is idempotent: a call while another is at work waits
 // for it, or for ctx, and leaves telling what went wrong to that one.
 func (e *Engine) Close(ctx context.Context) error {

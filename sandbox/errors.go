@@ -21,12 +21,14 @@ var (
 	ErrNoRun          = errors.New("no run of an earlier program is left to resume")
 	ErrClosed         = errors.New("engine is closed")
 	ErrRemoved        = errors.New("context was removed")
+	ErrRestarted      = errors.New("context was restarted")
 	ErrCulled         = errors.New("context was idle for longer than CullAfter and was ended")
 	ErrForeignContext = errors.New("context belongs to another sandbox: use one made by this sandbox's CreateContext")
 	ErrReentrant      = errors.New("RunCode was called from a callback of a run on the same context, which would wait for itself: " +
 		"run it after the first call has returned, or on another context")
 	ErrTooLarge    = errors.New("file is too large to read at once: use Open")
 	ErrInvalidCode = errors.New("code can't be run as it is")
+	ErrInvalidEnv  = errors.New("environment variable")
 )
 
 // ConfigError says what is wrong with a Config, or with a variable that stands for a part of one.

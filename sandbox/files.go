@@ -22,6 +22,7 @@ const MaxRead = 1 << 30
 type Files struct {
 	sandbox *Sandbox
 	fs      backends.FileSystem
+	whole   bool // see Sandbox.FilesOf
 }
 
 // Facts about files.
@@ -61,9 +62,13 @@ func (f *Files) WriteString(ctx context.Context, name, text string) error {
 	return err
 }
 
-// WriteFrom is Write from a stream, with a mode and metadata on wish; it returns the size.
-func (f *Files) WriteFrom(ctx context.Context, name string, r io.Reader, opts *WriteOptions) (int64, error) {
-	n, err := f.fs.Write(ctx, name, r, opts)
+// WriteFrom is Write from a stream, with a mode and metadata on wish; it returns the size. When the connection to a container breaks
+// meanwhile, an r that is an io.Seeker is sent again from where it was; of another one that is backends.ErrCut.
+func (f *Files) WriteFrom(ctx context.Context, name string, r io.Reader, opts *WriteOptions) (n int64, err error) {
+	err = f.uncut(ctx, rewinder(r), func() (err error) {
+		n, err = f.fs.Write(ctx, name, r, opts)
+		return err
+	})
 	return n, f.wrap("write", name, err)
 }
 

@@ -73,7 +73,7 @@ func (f *fold) add(event *kernel.Event) []Output {
 }
 
 func (f *fold) result(data, metadata messaging.MIMEBundle) *Result {
-	r := newResult(data, metadata)
+	r := NewResult(data, metadata)
 	r.library = f.libraries.note(r.HTML)
 	return r
 }
@@ -149,7 +149,7 @@ func (f *fold) reply(reply *messaging.ExecuteReply) []Output {
 	}
 	for _, p := range reply.Payload {
 		if p.Source == "page" && len(p.Data) > 0 {
-			r := newResult(p.Data, nil)
+			r := NewResult(p.Data, nil)
 			r.IsPage = true
 			f.addResult(r)
 			out = append(out, r)

@@ -31,31 +31,47 @@ type Journal struct {
 	changed chan struct{} // closed at the next change; nil when nobody waits
 }
 
-// JournalEntry is one thing that happened. Its Content is what the kernel sent, or a *RunBegan, *RunOver or *Dropped,
-// which the wire does not have.
+// JournalEntry is one thing that happened. Its Content is what the kernel sent, or a *RunBegan, *InputAnswered, *RunOver,
+// *Restarted or *Dropped, which the wire does not have.
 type JournalEntry struct {
 	Number int64 // from 1, without gaps but for what was dropped
-	Run    int64 // the context's runs are counted from 1; 0 of a Dropped
+	Run    int64 // the context's runs are counted from 1; 0 of a Dropped, and of a Restarted while nothing ran
 	kernel.Event
 }
 
 // RunBegan stands where code was sent to the kernel.
 type RunBegan struct {
 	Code   string
-	Silent bool // see RunOptions
+	Silent bool   // see RunOptions
+	Tag    string // see RunOptions
 }
+
+// InputAnswered stands where the code was given the line it had asked for.
+type InputAnswered struct{ Value string } // "" of a password, and of one that ended the input
 
 // RunOver stands at the end of a run.
 type RunOver struct {
-	Err   error // what kept the code from running to its end, as RunCode returns it; nil when nothing did
-	Usage Usage
+	Err            error // what kept the code from running to its end, as RunCode returns it; nil when nothing did
+	Usage          Usage
+	ExecutionCount int             // 0 when the code did not run
+	Raised         *ExecutionError // by the code; nil when it raised nothing
 }
+
+// Restarted stands where the interpreter was replaced: by a new one, which knows none of the variables (OnRestart), or by a
+// copy that was taken before (OnRollback).
+type Restarted struct{ Why Occasion }
 
 // Dropped stands for entries that are no longer there.
 type Dropped struct{ Entries int64 }
 
 // MsgType is a name of ours; no message of this type is on the wire.
 func (*RunBegan) MsgType() string { return "ds_sandbox_run_began" }
+
+// MsgType is a name of ours; no message of this type is on the wire.
+func (*InputAnswered) MsgType() string { return "ds_sandbox_input_answered" }
+
+// MsgType is a name of ours; no message of this type is on the wire.
+func (*Restarted) MsgType() string { return "ds_sandbox_restarted" }
 
 // MsgType is a name of ours; no message of this type is on the wire.
 func (*RunOver) MsgType() string { return "ds_sandbox_run_over" }
@@ -89,15 +105,36 @@ func newJournal(budget int64) *Journal { return &Journal{budget: budget} }
 func (c *Context) Journal() *Journal { return c.journal }
 
 // begin opens a run; what it says is told by its methods.
-func (j *Journal) begin(code string, silent bool) *journalRun {
+func (j *Journal) begin(began *RunBegan) *journalRun {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.count++
 	run := &journalRun{number: j.count}
-	run.began = j.next(record{size: int64(len(code)), content: &RunBegan{Code: code, Silent: silent}})
+	run.began = j.next(record{size: int64(len(began.Code)), content: began})
 	j.runs = append(j.runs, run)
 	j.settle()
 	return run
+}
+
+// answered notes what the run was given to read.
+func (j *Journal) answered(run *journalRun, value string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	run.outputs = append(run.outputs, j.next(record{size: int64(len(value)), content: &InputAnswered{Value: value}}))
+	j.settle()
+}
+
+// restarted notes that the interpreter is another one, in the run under way or else by itself.
+func (j *Journal) restarted(why Occasion) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.next(record{content: &Restarted{Why: why}})
+	if n := len(j.runs); n > 0 && j.runs[n-1].over.number == 0 {
+		j.runs[n-1].outputs = append(j.runs[n-1].outputs, r)
+	} else { // it is over with its beginning
+		j.runs = append(j.runs, &journalRun{began: r, over: record{number: r.number}})
+	}
+	j.settle()
 }
 
 // add takes a message of the run.
@@ -113,10 +150,10 @@ func (j *Journal) add(run *journalRun, m *messaging.Message) {
 }
 
 // end closes the run.
-func (j *Journal) end(run *journalRun, err error, usage Usage) {
+func (j *Journal) end(run *journalRun, over *RunOver) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	run.over = j.next(record{content: &RunOver{Err: err, Usage: usage}})
+	run.over = j.next(record{content: over})
 	j.settle()
 }
 
@@ -207,7 +244,7 @@ func (j *Journal) All() iter.Seq[*JournalEntry] {
 		j.mu.Unlock()
 		r := j.From(1)
 		for r.next <= last {
-			entry, _ := r.take()
+			entry, _ := r.TryNext()
 			if entry == nil || !yield(entry) {
 				return
 			}
@@ -226,7 +263,7 @@ type JournalReader struct {
 // returns io.EOF.
 func (r *JournalReader) Next(ctx context.Context) (*JournalEntry, error) {
 	for {
-		entry, changed := r.take()
+		entry, changed := r.TryNext()
 		switch {
 		case entry != nil:
 			return entry, nil
@@ -241,8 +278,9 @@ func (r *JournalReader) Next(ctx context.Context) (*JournalEntry, error) {
 	}
 }
 
-// take returns the next entry, or else what is closed at the next change; neither when there will be none.
-func (r *JournalReader) take() (*JournalEntry, <-chan struct{}) {
+// TryNext is Next for who waits for other things as well: it returns the next entry, or else what is closed at the next change
+// of the journal, or neither after the last entry of a context that is gone.
+func (r *JournalReader) TryNext() (*JournalEntry, <-chan struct{}) {
 	for {
 		run, found, ok, changed := r.look()
 		if !ok {

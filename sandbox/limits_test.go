@@ -65,6 +65,51 @@ func TestMemoryBombIsEndedByName(t *testing.T) {
 	})
 }
 
+// TestWhatIsOutOfMemoryIsOneForkAlone has kernels that share the memory of a fork server, and of each other: spares that were given
+// away, spares that wait, a kernel that was forked for the sandbox, and forks of its session.
+func TestWhatIsOutOfMemoryIsOneForkAlone(t *testing.T) {
+	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
+	require.NoError(t, err)
+	for name, without := range map[string]bool{"WithCgroups": false, "WithoutCgroups": true} {
+		t.Run(name, func(t *testing.T) {
+			ctx := testContext(t)
+			e := openEngine(t, python, func(c *sandbox.Config) {
+				c.NoForkServer, c.NoCgroup, c.MinSpares, c.MaxSpares = false, without, 1, 1
+				c.DefaultLimits = sandbox.Limits{Memory: 500 << 20}
+			})
+			require.NoError(t, e.Warm(ctx))
+			waitForSpares(t, e, 1)
+			spare := create(t, ctx, e, nil)
+			require.Equal(t, backends.StartSpare, spare.Info().Start.Kind)
+			forked := create(t, ctx, e, &sandbox.Options{ID: "forked"}) // which no spare can become
+			require.Equal(t, backends.StartFork, forked.Info().Start.Kind)
+			all := map[string]*sandbox.Sandbox{"spare": spare, "forked": forked}
+			mustRun(t, ctx, spare, "kept = 41")
+			mustRun(t, ctx, forked, "kept = 41")
+			copies, err := forked.Fork(ctx, 2, nil)
+			require.NoError(t, err)
+			all["copy"] = copies[0]
+			waitForSpares(t, e, 1)
+			for who, victim := range all {
+				_, err := victim.RunCode(ctx, "held = bytearray(b'x') * (3 << 30)", nil)
+				require.Equal(t, backends.LimitMemory, limitOf(t, err).Limit, who)
+				for other, sbx := range all {
+					if other != who {
+						require.Equal(t, "42", value(t, ctx, sbx, "kept + 1"), "%s was hurt by %s", other, who)
+					}
+				}
+				require.Equal(t, "42", value(t, ctx, copies[1], "kept + 1"), "a copy was hurt by %s", who)
+				require.Equal(t, 1, e.Metrics().Spares, "the spare that waits was hurt by %s", who)
+				require.Equal(t, "41", value(t, ctx, victim, "kept = 41; kept"), "it starts afresh")
+				require.Equal(t, backends.StartFork, victim.DefaultContext().Start().Kind, who)
+			}
+			last := create(t, ctx, e, nil)
+			require.Equal(t, backends.StartSpare, last.Info().Start.Kind)
+			require.Equal(t, "2", value(t, ctx, last, "1 + 1"))
+		})
+	}
+}
+
 func TestCommandEndedByALimitSaysWhich(t *testing.T) {
 	withLimits(t, sandbox.Limits{Memory: 300 << 20, FileSize: 1 << 20}, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		result, err := sbx.Commands().Run(ctx, `exec python3 -c "held = bytearray(b'x') * (3 << 30)"`, nil)

@@ -33,7 +33,7 @@ type rememberedContext struct {
 	ID       string            `json:"id"`
 	Language string            `json:"language"`
 	Kernel   string            `json:"kernel"`  // name of the kernelspec
-	Process  string            `json:"process"` // of the kernel, in the instance
+	Process  string            `json:"process"` // of the kernel, in the instance; empty before a lazy one is started
 	Dir      string            `json:"dir,omitempty"`
 	Env      map[string]string `json:"env,omitempty"`
 	Undoable bool              `json:"undoable,omitempty"`
@@ -69,10 +69,13 @@ func (s *Sandbox) memory() remembered {
 	}
 	s.mu.Unlock()
 	for _, c := range contexts {
-		m.Contexts = append(m.Contexts, rememberedContext{
-			ID: c.id, Language: c.language, Kernel: c.kernelName, Process: c.current().Process().ID(), Dir: c.dir, Env: c.env,
-			Undoable: c.undoable, Default: defaults[c],
-		})
+		kept := rememberedContext{
+			ID: c.id, Language: c.language, Kernel: c.kernelName, Dir: c.dir, Env: c.env, Undoable: c.undoable, Default: defaults[c],
+		}
+		if k := c.current(); k != nil {
+			kept.Process = k.Process().ID()
+		}
+		m.Contexts = append(m.Contexts, kept)
 	}
 	return m
 }

@@ -47,8 +47,8 @@ const (
 	mimeChart = "e2b/chart"
 )
 
-// newResult reads a bundle into the fields.
-func newResult(data, metadata messaging.MIMEBundle) *Result {
+// NewResult reads what a kernel shows, as the Journal has it, into the fields of a result.
+func NewResult(data, metadata messaging.MIMEBundle) *Result {
 	r := &Result{Bundle: data, Metadata: metadata}
 	texts := map[string]*string{
 		"text/plain":             &r.Text,

@@ -2,64 +2,14 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strings"
-	"time"
-	"unicode/utf8"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
-
-// NoTimeout is a Timeout or TimeToLive without end.
-const NoTimeout time.Duration = math.MaxInt64
-
-// DefaultMaxOutput is RunOptions.MaxOutput when that is 0.
-const DefaultMaxOutput = 64 << 20
-
-// RunOptions of RunCode and StartCode. Nil and zero fields are the defaults.
-type RunOptions struct {
-	Context  *Context          // where to run; the default context of Language
-	Language string            // "python"; not together with Context
-	Env      map[string]string // for this run only; Python kernels
-	Timeout  time.Duration     // from the kernel's start of the run; Config.DefaultTimeout. NoTimeout is none. See RunCode's ctx
-	Silent   bool              // not in the history, no execution count, no value
-	Args     []string          // sys.argv during this run; the first is __file__ too; Python kernels
-	// Undoable takes a checkpoint before the run, so that Context.Undo can undo it. When the run kills its interpreter, or
-	// would not end at its time-out, it is undone at once instead of all variables being lost; what is left of the error says so.
-	// It takes tens of milliseconds; the run fails with a *RefusedError where it can't be had.
-	Undoable bool
-	// UndoFiles makes what Undoable undoes the workspace too, see CheckpointOptions.Files.
-	UndoFiles bool
-	// NoUndo runs without a checkpoint in a context of ContextOptions.Undoable.
-	NoUndo bool
-
-	// The callbacks run on the goroutine that called RunCode or Run.Next, one at a time, in the order of the
-	// wire. The run waits for none of them: output that piles up past the queue's budget is left out and counted.
-	OnStdout func(OutputMessage)
-	OnStderr func(OutputMessage)
-	OnResult func(*Result) // figures arrive while the code runs; fires again when a display is updated
-	OnError  func(*ExecutionError)
-	OnClear  func() // clear_output: what was shown so far is to be replaced
-	// OnEvent sees all that the kernel sent for this run, its statuses and its reply among it, before it is made
-	// into outputs: for what shows kernels' own words, such as notebooks.
-	OnEvent func(*kernel.Event)
-	// OnInput answers input() and getpass(). Nil: these raise at once, they never hang. An error ends the input
-	// with EOFError in the code, or with KeyboardInterrupt when the run's context is done. ctx ends when nobody waits for
-	// the answer any more: the run is cancelled, its time is over, its kernel has died.
-	OnInput func(ctx context.Context, prompt string, password bool) (string, error)
-
-	// MaxOutput bounds what Execution keeps, in bytes: the text, and apart from it the results; 64 MiB each.
-	// Callbacks see what does not fit as well.
-	MaxOutput int64
-
-	message *messaging.Message // the request as a front end made it, see StartMessage
-}
 
 // Run is a run of code under way. The caller reads it with Next until io.EOF, or calls Wait or Close; the
 // context's next run waits for that. One goroutine at a time may use it.
@@ -74,38 +24,10 @@ type Run struct {
 	record    *journalRun
 	calm      func() // says that the run is over
 	pending   []Output
+	restarts  int    // of the context before the run
 	goroutine uint64 // that runs the callbacks; 0 when it may differ from call to call
 	finished  bool
 	err       error // how the run ended; io.EOF as runs do
-}
-
-func (o *RunOptions) check(sandbox *Sandbox) (RunOptions, error) {
-	var out RunOptions
-	if o != nil {
-		out = *o
-	}
-	if out.Timeout < 0 {
-		return out, fmt.Errorf("timeout is %v: use a positive one, 0 for the default, or NoTimeout", out.Timeout)
-	}
-	if out.Timeout == 0 {
-		out.Timeout = sandbox.engine.config.DefaultTimeout
-	}
-	if out.MaxOutput < 0 {
-		return out, fmt.Errorf("max output is %d: use a positive number of bytes, or 0 for the default", out.MaxOutput)
-	}
-	if out.MaxOutput == 0 {
-		out.MaxOutput = DefaultMaxOutput
-	}
-	if out.Context != nil && out.Language != "" {
-		return out, errors.New("only one of Context and Language can be given")
-	}
-	if out.Context != nil && out.Context.sandbox != sandbox {
-		return out, ErrForeignContext
-	}
-	if out.NoUndo && out.Undoable {
-		return out, errors.New("only one of Undoable and NoUndo can be given")
-	}
-	return out, checkEnv(out.Env)
 }
 
 // RunCode runs code and waits for its end. What the code raised is in Execution.Error. The error says what kept
@@ -150,30 +72,8 @@ func (s *Sandbox) StartCode(ctx context.Context, code string, opts *RunOptions) 
 	return run, nil
 }
 
-// checkCode refuses what no kernel can be sent, rather than sending something else. Error: ErrInvalidCode.
-func checkCode(code string) error {
-	if i := strings.IndexByte(code, 0); i >= 0 {
-		return fmt.Errorf("%w: it holds a NUL byte at offset %d: remove it, or write \\0 in a string", ErrInvalidCode, i)
-	}
-	if utf8.ValidString(code) {
-		return nil
-	}
-	for i, r := range code {
-		if r == utf8.RuneError && !strings.HasPrefix(code[i:], "\uFFFD") {
-			return fmt.Errorf("%w: it is not valid UTF-8 at offset %d: convert it to UTF-8", ErrInvalidCode, i)
-		}
-	}
-	return nil
-}
-
 // start sends code when its turn has come.
 func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run, error) {
-	if len(opts.Env) > 0 && !c.isPython() {
-		return nil, fmt.Errorf("%w: Env for one run with kernel %q; set it when the context is created", backends.ErrUnsupported, c.kernelName)
-	}
-	if len(opts.Args) > 0 && !c.isPython() {
-		return nil, fmt.Errorf("%w: Args with kernel %q", backends.ErrUnsupported, c.kernelName)
-	}
 	if err := c.sandbox.awake(); err != nil { // before the turn: a run under way has it until Resume
 		return nil, err
 	}
@@ -184,16 +84,23 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	if err == nil {
 		err = c.sandbox.awake()
 	}
+	if err == nil && len(opts.Args) > 0 && !c.isPython() {
+		err = fmt.Errorf("%w: Args with kernel %q", backends.ErrUnsupported, c.kernelName)
+	}
+	if err == nil {
+		err = c.setRunEnv(ctx, opts.Env)
+	}
 	if err != nil {
 		c.passTurn()
 		return nil, err
 	}
 	refused, err := c.prepareUndo(ctx, &opts)
 	if err != nil {
+		c.undoRunEnv(opts.Env)
 		c.passTurn()
 		return nil, err
 	}
-	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries)}
+	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries), restarts: c.restartCount()}
 	run.fold.execution.UndoRefused = refused
 	run.ladder = newLadder(c, opts.Timeout)
 	if meterer, ok := k.Process().(backends.RunMeterer); ok {
@@ -206,7 +113,8 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	request := &messaging.ExecuteRequest{
 		Code: code, Silent: opts.Silent, StoreHistory: !opts.Silent, AllowStdin: opts.OnInput != nil,
 	}
-	run.record, run.calm = c.journal.begin(code, opts.Silent), c.sandbox.engine.spares.run()
+	run.record = c.journal.begin(&RunBegan{Code: code, Silent: opts.Silent, Tag: opts.Tag})
+	run.calm = c.sandbox.engine.spares.run()
 	how := &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil, Unread: opts.message != nil,
 		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) },
@@ -218,8 +126,9 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	}
 	if err != nil {
 		run.calm()
-		c.journal.end(run.record, err, Usage{})
+		c.journal.end(run.record, &RunOver{Err: err})
 		run.stopMeter(ctx)
+		c.undoRunEnv(opts.Env)
 		c.passTurn()
 		return nil, err
 	}
@@ -235,20 +144,8 @@ func (c *Context) kernelOf(ctx context.Context, opts *RunOptions) (*kernel.Kerne
 	return c.current(), c.revive(ctx)
 }
 
-// runMetadata carries the run's environment and arguments to our kernel launcher, as one JSON value.
-func runMetadata(env map[string]string, args []string) messaging.MIMEBundle {
-	if len(env) == 0 && len(args) == 0 {
-		return nil
-	}
-	raw, err := json.Marshal(struct {
-		Env  map[string]string `json:"env,omitempty"`
-		Args []string          `json:"argv,omitempty"`
-	}{env, args})
-	if err != nil { // strings always marshal
-		return nil
-	}
-	return messaging.MIMEBundle{"ds_sandbox": raw}
-}
+// Number is the run's number in the context's Journal.
+func (r *Run) Number() int64 { return r.record.number }
 
 // Next returns what the run does next and calls the callback for it; ctx bounds this wait only. After the last it
 // returns io.EOF when the run ended as runs do, however the code fared, and else RunCode's error.
@@ -312,49 +209,6 @@ func (r *Run) call(out Output) {
 	}
 }
 
-// answer gives the code the line it asks for.
-func (r *Run) answer(ctx context.Context, request *messaging.InputRequest) {
-	value, err := r.askInput(request)
-	if err != nil {
-		if r.ctx.Err() != nil {
-			return // the run is being interrupted, which ends the input better
-		}
-		value = messaging.EndOfInput
-	}
-	// An answer that can't be sent means that the run is ending, which Next tells.
-	if err := r.execution.Reply(ctx, value); err != nil && !errors.Is(err, kernel.ErrNoInput) {
-		r.context.sandbox.engine.config.Logger.Debug("answer input", "error", err)
-	}
-}
-
-func (r *Run) askInput(request *messaging.InputRequest) (string, error) {
-	waiting, stop := context.WithCancelCause(r.ctx)
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-r.execution.Done():
-			stop(errInputOver)
-		case <-waiting.Done():
-		}
-	}()
-	defer func() {
-		stop(nil)
-		<-watched
-	}()
-	if r.opts.OnInput == nil { // of a run of another program, which could answer
-		return "", errNoInput
-	}
-	defer r.context.enterCallback(r.goroutine)()
-	return r.opts.OnInput(waiting, request.Prompt, request.Password)
-}
-
-// errNoInput ends an input that nobody answers.
-var errNoInput = errors.New("nobody answers input: set OnInput")
-
-// errInputOver is the end of a run that had asked for input.
-var errInputOver = errors.New("the run that asked for input is over")
-
 // finish settles how the run ended and passes the turn on.
 func (r *Run) finish(err error) {
 	r.finished = true
@@ -377,10 +231,13 @@ func (r *Run) finish(err error) {
 		if errors.Is(err, kernel.ErrDead) && r.context.sandbox.awake() == nil {
 			err = r.context.undoCrash(err)
 		}
-		err = fmt.Errorf("sandbox: run: %w", r.context.sandbox.reason(err))
+		err = fmt.Errorf("sandbox: run: %w", r.context.ended(r.restarts, r.context.sandbox.reason(err)))
 	}
 	r.err = err
-	r.context.journal.end(r.record, ended(err), usage)
+	r.context.undoRunEnv(r.opts.Env)
+	r.context.journal.end(r.record, &RunOver{
+		Err: ended(err), Usage: usage, ExecutionCount: r.fold.execution.ExecutionCount, Raised: r.fold.execution.Error,
+	})
 	r.context.passTurn()
 }
 

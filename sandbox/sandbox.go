@@ -224,7 +224,9 @@ func (s *Sandbox) CreateContext(ctx context.Context, opts *ContextOptions) (*Con
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: create context: %w", s.reason(err))
 	}
-	s.engine.starts.add(OnContext, c.Start())
+	if c.current() != nil {
+		s.engine.starts.add(OnContext, c.Start())
+	}
 	s.remember()
 	return c, nil
 }
@@ -239,7 +241,7 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 		return nil, err
 	}
 	language := normalLanguage(opts.Language)
-	name, err := s.engine.kernelFor(ctx, language)
+	name, found, err := s.engine.kernelFor(ctx, language)
 	if err != nil {
 		return nil, err
 	}
@@ -249,23 +251,51 @@ func (s *Sandbox) newContext(ctx context.Context, opts ContextOptions) (*Context
 		undoable: opts.Undoable, undoFiles: opts.UndoFiles,
 		journal: newJournal(s.engine.config.JournalBytes),
 	}
-	if err := c.startKernel(ctx, opts.Env); err != nil {
-		return nil, err
+	if !opts.Lazy || !found { // what is not installed is told at once
+		if err := c.startKernel(ctx, opts.Env); err != nil {
+			return nil, err
+		}
 	}
+	if s.enroll(c, false) {
+		return c, nil
+	}
+	err = ErrKilled
+	if k := c.current(); k != nil {
+		err = errors.Join(err, k.Shutdown(context.WithoutCancel(ctx)))
+	}
+	return nil, err
+}
+
+// enroll makes a context known, maybe as the one of its language; it reports false when the sandbox has been killed.
+func (s *Sandbox) enroll(c *Context, asDefault bool) bool {
 	s.mu.Lock()
-	killed := s.killed != nil
-	if !killed {
-		s.contexts = append(s.contexts, c)
+	defer s.mu.Unlock()
+	if s.killed != nil {
+		return false
 	}
-	s.mu.Unlock()
-	if killed {
-		return nil, errors.Join(ErrKilled, c.current().Shutdown(context.WithoutCancel(ctx)))
+	s.contexts = append(s.contexts, c)
+	if asDefault {
+		s.defaults[c.language] = c
+	}
+	return true
+}
+
+// LanguageContext is the context of runs that name the language alone. One that is not there yet is made, and its interpreter
+// starts at its first use. Errors: *backends.SpecNotFoundError, ErrKilled, ErrPaused.
+func (s *Sandbox) LanguageContext(ctx context.Context, language string) (*Context, error) {
+	c, err := s.languageContext(ctx, language, true)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: context of %s: %w", normalLanguage(language), s.reason(err))
 	}
 	return c, nil
 }
 
-// defaultContext is the context of runs that name none; it is made at its first use.
+// defaultContext is LanguageContext with an interpreter.
 func (s *Sandbox) defaultContext(ctx context.Context, language string) (*Context, error) {
+	return s.languageContext(ctx, language, false)
+}
+
+func (s *Sandbox) languageContext(ctx context.Context, language string, lazy bool) (*Context, error) {
 	language = normalLanguage(language)
 	if c := s.knownDefault(language); c != nil {
 		return c, nil
@@ -277,22 +307,29 @@ func (s *Sandbox) defaultContext(ctx context.Context, language string) (*Context
 	if c := s.knownDefault(language); c != nil {
 		return c, nil
 	}
-	c, err := s.newContext(ctx, ContextOptions{Language: language})
+	c, err := s.newContext(ctx, ContextOptions{Language: language, Lazy: lazy})
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	s.defaults[language] = c
-	if s.made {
-		start := c.Start()
-		s.engine.starts.add(OnContext, start)
-		if s.start.Kind == "" {
-			s.start = start
-		}
-	}
 	s.mu.Unlock()
+	if s.made && c.current() != nil {
+		s.noteContext(c)
+	}
 	s.remember()
 	return c, nil
+}
+
+// noteContext counts the start of a context's interpreter, and takes the first one for the sandbox's.
+func (s *Sandbox) noteContext(c *Context) {
+	start := c.Start()
+	s.engine.starts.add(OnContext, start)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.start.Kind == "" {
+		s.start = start
+	}
 }
 
 func (s *Sandbox) knownDefault(language string) *Context {
@@ -311,6 +348,16 @@ func (s *Sandbox) DefaultContext() *Context {
 		}
 	}
 	return nil
+}
+
+// ContextFor is the context of runs that name the language and no context; it is made at its first use. Errors are those of
+// CreateContext.
+func (s *Sandbox) ContextFor(ctx context.Context, language string) (*Context, error) {
+	c, err := s.defaultContext(ctx, language)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: context for %s: %w", normalLanguage(language), s.reason(err))
+	}
+	return c, nil
 }
 
 // Contexts lists the contexts in the order of their creation, the default one among them.
@@ -382,7 +429,11 @@ func (s *Sandbox) destroy(ctx context.Context, contexts []*Context) {
 	for _, c := range contexts {
 		c.busy() // it is never idle again
 		c.closeViews()
-		if err := c.current().Shutdown(ctx); err != nil {
+		k := c.current()
+		if k == nil {
+			continue
+		}
+		if err := k.Shutdown(ctx); err != nil {
 			s.engine.config.Logger.Warn("end context of killed sandbox", "sandbox", s.id, "error", err)
 		}
 	}

@@ -19,11 +19,15 @@ import (
 // Upload copies a folder's contents from this machine into a folder of the workspace, which is made when absent, as one
 // stream; of a file, the file into that folder. Links stay links, unless TransferOptions.Follow says otherwise; Changed sends only
 // what has changed. Nothing is left out in silence: what may not be read, what is neither a file nor a folder, what vanishes or never
-// stands still while it is read is named by a *SkippedError when all else is there. What came before another error stays.
+// stands still while it is read is named by a *SkippedError when all else is there. What came before another error stays. When the
+// connection to a container breaks, it begins again.
 func (f *Files) Upload(ctx context.Context, local, name string, opts *TransferOptions) (*Transferred, error) {
 	o, err := opts.upload()
 	if err == nil {
-		err = f.upload(ctx, local, name, opts, o)
+		err = f.uncut(ctx, nil, func() error {
+			*o.Count = archive.Count{}
+			return f.upload(ctx, local, name, opts, o)
+		})
 	}
 	done, err := opts.end(o.Count, err)
 	return done, f.wrap("upload to", name, err)
@@ -105,11 +109,14 @@ func openLocal(local string) (root *os.Root, base string, err error) {
 // Download copies what is in a folder of the workspace, or one file, to a folder of this machine, which is made when absent, as one
 // stream. Nothing is written outside of it, whatever the code in the sandbox did. Links that lead out of the tree and what may
 // not be read are left out, which a *SkippedError tells when all else is there; see TransferOptions.Links. What came before an
-// error stays.
+// error stays. When the connection to a container breaks, it begins again.
 func (f *Files) Download(ctx context.Context, name, local string, opts *TransferOptions) (*Transferred, error) {
 	o, err := opts.download()
 	if err == nil {
-		err = f.download(ctx, name, local, o)
+		err = f.uncut(ctx, nil, func() error {
+			*o.Count = archive.Count{}
+			return f.download(ctx, name, local, o)
+		})
 	}
 	done, err := opts.end(o.Count, err)
 	return done, f.wrap("download", name, err)
@@ -136,6 +143,9 @@ func (f *Files) download(ctx context.Context, name, local string, o *archive.Opt
 func (f *Files) paths(name string) []string {
 	workspace := f.sandbox.instance.Workspace()
 	name = path.Clean("/" + name)
+	if f.whole {
+		return []string{name}
+	}
 	for _, dir := range []string{workspace, "/home/user"} {
 		if rest, ok := strings.CutPrefix(name, dir); ok && (rest == "" || rest[0] == '/') {
 			name = rest

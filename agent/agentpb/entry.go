@@ -33,12 +33,38 @@ func NewEntry(workspace string, info *backends.FileInfo) *EntryInfo {
 	case backends.TypeLink:
 		x.Type, mode = FileType_FILE_TYPE_SYMLINK, mode|fs.ModeSymlink
 		target := valid(info.Target)
-		x.SymlinkTarget = &target
+		x.SymlinkTarget, x.End = &target, newLinkEnd(info.End)
 	default:
 		x.Type = FileType_FILE_TYPE_OTHER
 	}
 	x.Permissions = mode.String()
 	return x
+}
+
+func newLinkEnd(end *backends.LinkEnd) *LinkEnd {
+	if end == nil {
+		return nil
+	}
+	x := &LinkEnd{
+		Path: valid(end.Path), Size: end.Size, Mode: uint32(end.Mode.Perm()), ModifiedTime: timestamppb.New(end.ModTime),
+		Type: FileType_FILE_TYPE_OTHER,
+	}
+	for number, kind := range fileTypes {
+		if kind == end.Type {
+			x.Type = number
+		}
+	}
+	return x
+}
+
+func (x *LinkEnd) value() *backends.LinkEnd {
+	kind, known := fileTypes[x.GetType()]
+	if x == nil || !known || x.Size < 0 || !path.IsAbs(x.Path) || len(x.Path) > maxPath {
+		return nil
+	}
+	return &backends.LinkEnd{
+		Path: path.Clean(x.Path), Type: kind, Size: x.Size, Mode: fs.FileMode(x.Mode).Perm(), ModTime: timeOf(x.ModifiedTime),
+	}
 }
 
 func validMap(m map[string]string) map[string]string {
@@ -77,11 +103,15 @@ func (x *EntryInfo) Value(workspace string) (backends.FileInfo, error) {
 		strings.ContainsAny(x.Name, "/\x00") {
 		return backends.FileInfo{}, fmt.Errorf("entry %.100q: %w", x.Path, fs.ErrInvalid)
 	}
-	return backends.FileInfo{
+	info := backends.FileInfo{
 		Name: x.Name, Path: rel, Type: kind, Size: x.Size, Mode: fs.FileMode(x.Mode).Perm(),
 		Owner: bounded(x.Owner), Group: bounded(x.Group), Target: x.GetSymlinkTarget(), Metadata: x.Metadata,
 		ModTime: timeOf(x.ModifiedTime), AccessTime: timeOf(x.AccessTime), ChangeTime: timeOf(x.ChangeTime),
-	}, nil
+	}
+	if kind == backends.TypeLink {
+		info.End = x.End.value()
+	}
+	return info, nil
 }
 
 func timeOf(t *timestamppb.Timestamp) time.Time {

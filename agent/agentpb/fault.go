@@ -50,6 +50,7 @@ var facts = []struct {
 	{Fault_KIND_KEEPER_DIED, ErrKeeperDied, connect.CodeUnavailable},
 	{Fault_KIND_END, io.EOF, connect.CodeOutOfRange},
 	{Fault_KIND_TAKEN_OVER, ErrTakenOver, connect.CodeAborted},
+	{Fault_KIND_NOT_LISTENING, backends.ErrNotListening, connect.CodeUnavailable},
 	{Fault_KIND_UNCONFIGURED, ErrUnconfigured, connect.CodeFailedPrecondition},
 }
 

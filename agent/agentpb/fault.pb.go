@@ -24,29 +24,30 @@ const (
 type Fault_Kind int32
 
 const (
-	Fault_KIND_UNSPECIFIED  Fault_Kind = 0
-	Fault_KIND_NOT_EXIST    Fault_Kind = 1
-	Fault_KIND_EXIST        Fault_Kind = 2
-	Fault_KIND_PERMISSION   Fault_Kind = 3
-	Fault_KIND_INVALID      Fault_Kind = 4
-	Fault_KIND_NOT_FOUND    Fault_Kind = 5
-	Fault_KIND_UNSUPPORTED  Fault_Kind = 6
-	Fault_KIND_DESTROYED    Fault_Kind = 7
-	Fault_KIND_PAUSED       Fault_Kind = 8
-	Fault_KIND_INVALID_NAME Fault_Kind = 9
-	Fault_KIND_OUTSIDE      Fault_Kind = 10
-	Fault_KIND_NOT_REGULAR  Fault_Kind = 11
-	Fault_KIND_IS_DIR       Fault_Kind = 12
-	Fault_KIND_NOT_DIR      Fault_Kind = 13
-	Fault_KIND_NOT_EMPTY    Fault_Kind = 14
-	Fault_KIND_NO_SPACE     Fault_Kind = 15
-	Fault_KIND_WATCH_LIMIT  Fault_Kind = 16
-	Fault_KIND_NO_STDIN     Fault_Kind = 17
-	Fault_KIND_NO_TERMINAL  Fault_Kind = 18
-	Fault_KIND_KEEPER_DIED  Fault_Kind = 19
-	Fault_KIND_END          Fault_Kind = 20 // io.EOF
-	Fault_KIND_TAKEN_OVER   Fault_Kind = 21 // another host has opened the kernel
-	Fault_KIND_UNCONFIGURED Fault_Kind = 22 // the agent was not told yet whose it is
+	Fault_KIND_UNSPECIFIED   Fault_Kind = 0
+	Fault_KIND_NOT_EXIST     Fault_Kind = 1
+	Fault_KIND_EXIST         Fault_Kind = 2
+	Fault_KIND_PERMISSION    Fault_Kind = 3
+	Fault_KIND_INVALID       Fault_Kind = 4
+	Fault_KIND_NOT_FOUND     Fault_Kind = 5
+	Fault_KIND_UNSUPPORTED   Fault_Kind = 6
+	Fault_KIND_DESTROYED     Fault_Kind = 7
+	Fault_KIND_PAUSED        Fault_Kind = 8
+	Fault_KIND_INVALID_NAME  Fault_Kind = 9
+	Fault_KIND_OUTSIDE       Fault_Kind = 10
+	Fault_KIND_NOT_REGULAR   Fault_Kind = 11
+	Fault_KIND_IS_DIR        Fault_Kind = 12
+	Fault_KIND_NOT_DIR       Fault_Kind = 13
+	Fault_KIND_NOT_EMPTY     Fault_Kind = 14
+	Fault_KIND_NO_SPACE      Fault_Kind = 15
+	Fault_KIND_WATCH_LIMIT   Fault_Kind = 16
+	Fault_KIND_NO_STDIN      Fault_Kind = 17
+	Fault_KIND_NO_TERMINAL   Fault_Kind = 18
+	Fault_KIND_KEEPER_DIED   Fault_Kind = 19
+	Fault_KIND_END           Fault_Kind = 20 // io.EOF
+	Fault_KIND_TAKEN_OVER    Fault_Kind = 21 // another host has opened the kernel
+	Fault_KIND_UNCONFIGURED  Fault_Kind = 22 // the agent was not told yet whose it is
+	Fault_KIND_NOT_LISTENING Fault_Kind = 23 // nothing does, on the port
 )
 
 // Enum value maps for Fault_Kind.
@@ -75,31 +76,33 @@ var (
 		20: "KIND_END",
 		21: "KIND_TAKEN_OVER",
 		22: "KIND_UNCONFIGURED",
+		23: "KIND_NOT_LISTENING",
 	}
 	Fault_Kind_value = map[string]int32{
-		"KIND_UNSPECIFIED":  0,
-		"KIND_NOT_EXIST":    1,
-		"KIND_EXIST":        2,
-		"KIND_PERMISSION":   3,
-		"KIND_INVALID":      4,
-		"KIND_NOT_FOUND":    5,
-		"KIND_UNSUPPORTED":  6,
-		"KIND_DESTROYED":    7,
-		"KIND_PAUSED":       8,
-		"KIND_INVALID_NAME": 9,
-		"KIND_OUTSIDE":      10,
-		"KIND_NOT_REGULAR":  11,
-		"KIND_IS_DIR":       12,
-		"KIND_NOT_DIR":      13,
-		"KIND_NOT_EMPTY":    14,
-		"KIND_NO_SPACE":     15,
-		"KIND_WATCH_LIMIT":  16,
-		"KIND_NO_STDIN":     17,
-		"KIND_NO_TERMINAL":  18,
-		"KIND_KEEPER_DIED":  19,
-		"KIND_END":          20,
-		"KIND_TAKEN_OVER":   21,
-		"KIND_UNCONFIGURED": 22,
+		"KIND_UNSPECIFIED":   0,
+		"KIND_NOT_EXIST":     1,
+		"KIND_EXIST":         2,
+		"KIND_PERMISSION":    3,
+		"KIND_INVALID":       4,
+		"KIND_NOT_FOUND":     5,
+		"KIND_UNSUPPORTED":   6,
+		"KIND_DESTROYED":     7,
+		"KIND_PAUSED":        8,
+		"KIND_INVALID_NAME":  9,
+		"KIND_OUTSIDE":       10,
+		"KIND_NOT_REGULAR":   11,
+		"KIND_IS_DIR":        12,
+		"KIND_NOT_DIR":       13,
+		"KIND_NOT_EMPTY":     14,
+		"KIND_NO_SPACE":      15,
+		"KIND_WATCH_LIMIT":   16,
+		"KIND_NO_STDIN":      17,
+		"KIND_NO_TERMINAL":   18,
+		"KIND_KEEPER_DIED":   19,
+		"KIND_END":           20,
+		"KIND_TAKEN_OVER":    21,
+		"KIND_UNCONFIGURED":  22,
+		"KIND_NOT_LISTENING": 23,
 	}
 )
 
@@ -666,7 +669,7 @@ var File_fault_proto protoreflect.FileDescriptor
 
 const file_fault_proto_rawDesc = "" +
 	"\n" +
-	"\vfault.proto\x12\x12dssandbox.agent.v1\"\xbf\x06\n" +
+	"\vfault.proto\x12\x12dssandbox.agent.v1\"\xd7\x06\n" +
 	"\x05Fault\x124\n" +
 	"\x05kinds\x18\x01 \x03(\x0e2\x1e.dssandbox.agent.v1.Fault.KindR\x05kinds\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12F\n" +
@@ -674,7 +677,7 @@ const file_fault_proto_rawDesc = "" +
 	"\x05start\x18\x04 \x01(\v2 .dssandbox.agent.v1.StartFailureR\x05start\x123\n" +
 	"\x04exit\x18\x05 \x01(\v2\x1f.dssandbox.agent.v1.ExitFailureR\x04exit\x12/\n" +
 	"\x05limit\x18\x06 \x01(\v2\x19.dssandbox.agent.v1.LimitR\x05limit\x125\n" +
-	"\askipped\x18\a \x01(\v2\x1b.dssandbox.agent.v1.SkippedR\askipped\"\xce\x03\n" +
+	"\askipped\x18\a \x01(\v2\x1b.dssandbox.agent.v1.SkippedR\askipped\"\xe6\x03\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eKIND_NOT_EXIST\x10\x01\x12\x0e\n" +
@@ -700,7 +703,8 @@ const file_fault_proto_rawDesc = "" +
 	"\x10KIND_KEEPER_DIED\x10\x13\x12\f\n" +
 	"\bKIND_END\x10\x14\x12\x13\n" +
 	"\x0fKIND_TAKEN_OVER\x10\x15\x12\x15\n" +
-	"\x11KIND_UNCONFIGURED\x10\x16\"\xaa\x01\n" +
+	"\x11KIND_UNCONFIGURED\x10\x16\x12\x16\n" +
+	"\x12KIND_NOT_LISTENING\x10\x17\"\xaa\x01\n" +
 	"\aSkipped\x12;\n" +
 	"\aentries\x18\x01 \x03(\v2!.dssandbox.agent.v1.Skipped.EntryR\aentries\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x1aL\n" +

@@ -153,6 +153,7 @@ type EntryInfo struct {
 	Metadata      map[string]string      `protobuf:"bytes,11,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	AccessTime    *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=access_time,json=accessTime,proto3" json:"access_time,omitempty"`
 	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
+	End           *LinkEnd               `protobuf:"bytes,22,opt,name=end,proto3" json:"end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -278,6 +279,89 @@ func (x *EntryInfo) GetChangeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *EntryInfo) GetEnd() *LinkEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+type LinkEnd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Type          FileType               `protobuf:"varint,2,opt,name=type,proto3,enum=dssandbox.agent.v1.FileType" json:"type,omitempty"`
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Mode          uint32                 `protobuf:"varint,4,opt,name=mode,proto3" json:"mode,omitempty"`
+	ModifiedTime  *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=modified_time,json=modifiedTime,proto3" json:"modified_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LinkEnd) Reset() {
+	*x = LinkEnd{}
+	mi := &file_filesystem_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LinkEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LinkEnd) ProtoMessage() {}
+
+func (x *LinkEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_filesystem_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LinkEnd.ProtoReflect.Descriptor instead.
+func (*LinkEnd) Descriptor() ([]byte, []int) {
+	return file_filesystem_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LinkEnd) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *LinkEnd) GetType() FileType {
+	if x != nil {
+		return x.Type
+	}
+	return FileType_FILE_TYPE_UNSPECIFIED
+}
+
+func (x *LinkEnd) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *LinkEnd) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *LinkEnd) GetModifiedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ModifiedTime
+	}
+	return nil
+}
+
 type StatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -287,7 +371,7 @@ type StatRequest struct {
 
 func (x *StatRequest) Reset() {
 	*x = StatRequest{}
-	mi := &file_filesystem_proto_msgTypes[1]
+	mi := &file_filesystem_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -299,7 +383,7 @@ func (x *StatRequest) String() string {
 func (*StatRequest) ProtoMessage() {}
 
 func (x *StatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[1]
+	mi := &file_filesystem_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -312,7 +396,7 @@ func (x *StatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatRequest.ProtoReflect.Descriptor instead.
 func (*StatRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{1}
+	return file_filesystem_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StatRequest) GetPath() string {
@@ -331,7 +415,7 @@ type StatResponse struct {
 
 func (x *StatResponse) Reset() {
 	*x = StatResponse{}
-	mi := &file_filesystem_proto_msgTypes[2]
+	mi := &file_filesystem_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +427,7 @@ func (x *StatResponse) String() string {
 func (*StatResponse) ProtoMessage() {}
 
 func (x *StatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[2]
+	mi := &file_filesystem_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +440,7 @@ func (x *StatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatResponse.ProtoReflect.Descriptor instead.
 func (*StatResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{2}
+	return file_filesystem_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StatResponse) GetEntry() *EntryInfo {
@@ -375,7 +459,7 @@ type MakeDirRequest struct {
 
 func (x *MakeDirRequest) Reset() {
 	*x = MakeDirRequest{}
-	mi := &file_filesystem_proto_msgTypes[3]
+	mi := &file_filesystem_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +471,7 @@ func (x *MakeDirRequest) String() string {
 func (*MakeDirRequest) ProtoMessage() {}
 
 func (x *MakeDirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[3]
+	mi := &file_filesystem_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +484,7 @@ func (x *MakeDirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeDirRequest.ProtoReflect.Descriptor instead.
 func (*MakeDirRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{3}
+	return file_filesystem_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MakeDirRequest) GetPath() string {
@@ -419,7 +503,7 @@ type MakeDirResponse struct {
 
 func (x *MakeDirResponse) Reset() {
 	*x = MakeDirResponse{}
-	mi := &file_filesystem_proto_msgTypes[4]
+	mi := &file_filesystem_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +515,7 @@ func (x *MakeDirResponse) String() string {
 func (*MakeDirResponse) ProtoMessage() {}
 
 func (x *MakeDirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[4]
+	mi := &file_filesystem_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +528,7 @@ func (x *MakeDirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeDirResponse.ProtoReflect.Descriptor instead.
 func (*MakeDirResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{4}
+	return file_filesystem_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MakeDirResponse) GetEntry() *EntryInfo {
@@ -464,7 +548,7 @@ type MoveRequest struct {
 
 func (x *MoveRequest) Reset() {
 	*x = MoveRequest{}
-	mi := &file_filesystem_proto_msgTypes[5]
+	mi := &file_filesystem_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +560,7 @@ func (x *MoveRequest) String() string {
 func (*MoveRequest) ProtoMessage() {}
 
 func (x *MoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[5]
+	mi := &file_filesystem_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +573,7 @@ func (x *MoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveRequest.ProtoReflect.Descriptor instead.
 func (*MoveRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{5}
+	return file_filesystem_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MoveRequest) GetSource() string {
@@ -515,7 +599,7 @@ type MoveResponse struct {
 
 func (x *MoveResponse) Reset() {
 	*x = MoveResponse{}
-	mi := &file_filesystem_proto_msgTypes[6]
+	mi := &file_filesystem_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -527,7 +611,7 @@ func (x *MoveResponse) String() string {
 func (*MoveResponse) ProtoMessage() {}
 
 func (x *MoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[6]
+	mi := &file_filesystem_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -540,7 +624,7 @@ func (x *MoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveResponse.ProtoReflect.Descriptor instead.
 func (*MoveResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{6}
+	return file_filesystem_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MoveResponse) GetEntry() *EntryInfo {
@@ -560,7 +644,7 @@ type ListDirRequest struct {
 
 func (x *ListDirRequest) Reset() {
 	*x = ListDirRequest{}
-	mi := &file_filesystem_proto_msgTypes[7]
+	mi := &file_filesystem_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +656,7 @@ func (x *ListDirRequest) String() string {
 func (*ListDirRequest) ProtoMessage() {}
 
 func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[7]
+	mi := &file_filesystem_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +669,7 @@ func (x *ListDirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirRequest.ProtoReflect.Descriptor instead.
 func (*ListDirRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{7}
+	return file_filesystem_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListDirRequest) GetPath() string {
@@ -611,7 +695,7 @@ type ListDirResponse struct {
 
 func (x *ListDirResponse) Reset() {
 	*x = ListDirResponse{}
-	mi := &file_filesystem_proto_msgTypes[8]
+	mi := &file_filesystem_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +707,7 @@ func (x *ListDirResponse) String() string {
 func (*ListDirResponse) ProtoMessage() {}
 
 func (x *ListDirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[8]
+	mi := &file_filesystem_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +720,7 @@ func (x *ListDirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDirResponse.ProtoReflect.Descriptor instead.
 func (*ListDirResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{8}
+	return file_filesystem_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListDirResponse) GetEntries() []*EntryInfo {
@@ -655,7 +739,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_filesystem_proto_msgTypes[9]
+	mi := &file_filesystem_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +751,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[9]
+	mi := &file_filesystem_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +764,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{9}
+	return file_filesystem_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveRequest) GetPath() string {
@@ -698,7 +782,7 @@ type RemoveResponse struct {
 
 func (x *RemoveResponse) Reset() {
 	*x = RemoveResponse{}
-	mi := &file_filesystem_proto_msgTypes[10]
+	mi := &file_filesystem_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +794,7 @@ func (x *RemoveResponse) String() string {
 func (*RemoveResponse) ProtoMessage() {}
 
 func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[10]
+	mi := &file_filesystem_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +807,7 @@ func (x *RemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveResponse.ProtoReflect.Descriptor instead.
 func (*RemoveResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{10}
+	return file_filesystem_proto_rawDescGZIP(), []int{11}
 }
 
 type FilesystemEvent struct {
@@ -737,7 +821,7 @@ type FilesystemEvent struct {
 
 func (x *FilesystemEvent) Reset() {
 	*x = FilesystemEvent{}
-	mi := &file_filesystem_proto_msgTypes[11]
+	mi := &file_filesystem_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +833,7 @@ func (x *FilesystemEvent) String() string {
 func (*FilesystemEvent) ProtoMessage() {}
 
 func (x *FilesystemEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[11]
+	mi := &file_filesystem_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +846,7 @@ func (x *FilesystemEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilesystemEvent.ProtoReflect.Descriptor instead.
 func (*FilesystemEvent) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{11}
+	return file_filesystem_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FilesystemEvent) GetName() string {
@@ -798,7 +882,7 @@ type WatchDirRequest struct {
 
 func (x *WatchDirRequest) Reset() {
 	*x = WatchDirRequest{}
-	mi := &file_filesystem_proto_msgTypes[12]
+	mi := &file_filesystem_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +894,7 @@ func (x *WatchDirRequest) String() string {
 func (*WatchDirRequest) ProtoMessage() {}
 
 func (x *WatchDirRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[12]
+	mi := &file_filesystem_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +907,7 @@ func (x *WatchDirRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirRequest.ProtoReflect.Descriptor instead.
 func (*WatchDirRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{12}
+	return file_filesystem_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchDirRequest) GetPath() string {
@@ -868,7 +952,7 @@ type WatchDirResponse struct {
 
 func (x *WatchDirResponse) Reset() {
 	*x = WatchDirResponse{}
-	mi := &file_filesystem_proto_msgTypes[13]
+	mi := &file_filesystem_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +964,7 @@ func (x *WatchDirResponse) String() string {
 func (*WatchDirResponse) ProtoMessage() {}
 
 func (x *WatchDirResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[13]
+	mi := &file_filesystem_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +977,7 @@ func (x *WatchDirResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirResponse.ProtoReflect.Descriptor instead.
 func (*WatchDirResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{13}
+	return file_filesystem_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchDirResponse) GetEvent() isWatchDirResponse_Event {
@@ -964,7 +1048,7 @@ type CreateWatcherRequest struct {
 
 func (x *CreateWatcherRequest) Reset() {
 	*x = CreateWatcherRequest{}
-	mi := &file_filesystem_proto_msgTypes[14]
+	mi := &file_filesystem_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1060,7 @@ func (x *CreateWatcherRequest) String() string {
 func (*CreateWatcherRequest) ProtoMessage() {}
 
 func (x *CreateWatcherRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[14]
+	mi := &file_filesystem_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1073,7 @@ func (x *CreateWatcherRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWatcherRequest.ProtoReflect.Descriptor instead.
 func (*CreateWatcherRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{14}
+	return file_filesystem_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateWatcherRequest) GetPath() string {
@@ -1029,7 +1113,7 @@ type CreateWatcherResponse struct {
 
 func (x *CreateWatcherResponse) Reset() {
 	*x = CreateWatcherResponse{}
-	mi := &file_filesystem_proto_msgTypes[15]
+	mi := &file_filesystem_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1125,7 @@ func (x *CreateWatcherResponse) String() string {
 func (*CreateWatcherResponse) ProtoMessage() {}
 
 func (x *CreateWatcherResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[15]
+	mi := &file_filesystem_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1138,7 @@ func (x *CreateWatcherResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWatcherResponse.ProtoReflect.Descriptor instead.
 func (*CreateWatcherResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{15}
+	return file_filesystem_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateWatcherResponse) GetWatcherId() string {
@@ -1076,7 +1160,7 @@ type GetWatcherEventsRequest struct {
 
 func (x *GetWatcherEventsRequest) Reset() {
 	*x = GetWatcherEventsRequest{}
-	mi := &file_filesystem_proto_msgTypes[16]
+	mi := &file_filesystem_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1172,7 @@ func (x *GetWatcherEventsRequest) String() string {
 func (*GetWatcherEventsRequest) ProtoMessage() {}
 
 func (x *GetWatcherEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[16]
+	mi := &file_filesystem_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1185,7 @@ func (x *GetWatcherEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWatcherEventsRequest.ProtoReflect.Descriptor instead.
 func (*GetWatcherEventsRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{16}
+	return file_filesystem_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetWatcherEventsRequest) GetWatcherId() string {
@@ -1141,7 +1225,7 @@ type GetWatcherEventsResponse struct {
 
 func (x *GetWatcherEventsResponse) Reset() {
 	*x = GetWatcherEventsResponse{}
-	mi := &file_filesystem_proto_msgTypes[17]
+	mi := &file_filesystem_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1237,7 @@ func (x *GetWatcherEventsResponse) String() string {
 func (*GetWatcherEventsResponse) ProtoMessage() {}
 
 func (x *GetWatcherEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[17]
+	mi := &file_filesystem_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1250,7 @@ func (x *GetWatcherEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetWatcherEventsResponse.ProtoReflect.Descriptor instead.
 func (*GetWatcherEventsResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{17}
+	return file_filesystem_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetWatcherEventsResponse) GetEvents() []*FilesystemEvent {
@@ -1185,7 +1269,7 @@ type RemoveWatcherRequest struct {
 
 func (x *RemoveWatcherRequest) Reset() {
 	*x = RemoveWatcherRequest{}
-	mi := &file_filesystem_proto_msgTypes[18]
+	mi := &file_filesystem_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1281,7 @@ func (x *RemoveWatcherRequest) String() string {
 func (*RemoveWatcherRequest) ProtoMessage() {}
 
 func (x *RemoveWatcherRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[18]
+	mi := &file_filesystem_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1294,7 @@ func (x *RemoveWatcherRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWatcherRequest.ProtoReflect.Descriptor instead.
 func (*RemoveWatcherRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{18}
+	return file_filesystem_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveWatcherRequest) GetWatcherId() string {
@@ -1228,7 +1312,7 @@ type RemoveWatcherResponse struct {
 
 func (x *RemoveWatcherResponse) Reset() {
 	*x = RemoveWatcherResponse{}
-	mi := &file_filesystem_proto_msgTypes[19]
+	mi := &file_filesystem_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1324,7 @@ func (x *RemoveWatcherResponse) String() string {
 func (*RemoveWatcherResponse) ProtoMessage() {}
 
 func (x *RemoveWatcherResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[19]
+	mi := &file_filesystem_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1337,7 @@ func (x *RemoveWatcherResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveWatcherResponse.ProtoReflect.Descriptor instead.
 func (*RemoveWatcherResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{19}
+	return file_filesystem_proto_rawDescGZIP(), []int{20}
 }
 
 type CopyRequest struct {
@@ -1266,7 +1350,7 @@ type CopyRequest struct {
 
 func (x *CopyRequest) Reset() {
 	*x = CopyRequest{}
-	mi := &file_filesystem_proto_msgTypes[20]
+	mi := &file_filesystem_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1362,7 @@ func (x *CopyRequest) String() string {
 func (*CopyRequest) ProtoMessage() {}
 
 func (x *CopyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[20]
+	mi := &file_filesystem_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1375,7 @@ func (x *CopyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRequest.ProtoReflect.Descriptor instead.
 func (*CopyRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{20}
+	return file_filesystem_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CopyRequest) GetSource() string {
@@ -1316,7 +1400,7 @@ type CopyResponse struct {
 
 func (x *CopyResponse) Reset() {
 	*x = CopyResponse{}
-	mi := &file_filesystem_proto_msgTypes[21]
+	mi := &file_filesystem_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1412,7 @@ func (x *CopyResponse) String() string {
 func (*CopyResponse) ProtoMessage() {}
 
 func (x *CopyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[21]
+	mi := &file_filesystem_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1425,7 @@ func (x *CopyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyResponse.ProtoReflect.Descriptor instead.
 func (*CopyResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{21}
+	return file_filesystem_proto_rawDescGZIP(), []int{22}
 }
 
 type SetMetadataRequest struct {
@@ -1354,7 +1438,7 @@ type SetMetadataRequest struct {
 
 func (x *SetMetadataRequest) Reset() {
 	*x = SetMetadataRequest{}
-	mi := &file_filesystem_proto_msgTypes[22]
+	mi := &file_filesystem_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1450,7 @@ func (x *SetMetadataRequest) String() string {
 func (*SetMetadataRequest) ProtoMessage() {}
 
 func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[22]
+	mi := &file_filesystem_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1463,7 @@ func (x *SetMetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataRequest.ProtoReflect.Descriptor instead.
 func (*SetMetadataRequest) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{22}
+	return file_filesystem_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetMetadataRequest) GetPath() string {
@@ -1404,7 +1488,7 @@ type SetMetadataResponse struct {
 
 func (x *SetMetadataResponse) Reset() {
 	*x = SetMetadataResponse{}
-	mi := &file_filesystem_proto_msgTypes[23]
+	mi := &file_filesystem_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1500,7 @@ func (x *SetMetadataResponse) String() string {
 func (*SetMetadataResponse) ProtoMessage() {}
 
 func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[23]
+	mi := &file_filesystem_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1513,7 @@ func (x *SetMetadataResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMetadataResponse.ProtoReflect.Descriptor instead.
 func (*SetMetadataResponse) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{23}
+	return file_filesystem_proto_rawDescGZIP(), []int{24}
 }
 
 type WatchDirResponse_StartEvent struct {
@@ -1440,7 +1524,7 @@ type WatchDirResponse_StartEvent struct {
 
 func (x *WatchDirResponse_StartEvent) Reset() {
 	*x = WatchDirResponse_StartEvent{}
-	mi := &file_filesystem_proto_msgTypes[25]
+	mi := &file_filesystem_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1536,7 @@ func (x *WatchDirResponse_StartEvent) String() string {
 func (*WatchDirResponse_StartEvent) ProtoMessage() {}
 
 func (x *WatchDirResponse_StartEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[25]
+	mi := &file_filesystem_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1549,7 @@ func (x *WatchDirResponse_StartEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirResponse_StartEvent.ProtoReflect.Descriptor instead.
 func (*WatchDirResponse_StartEvent) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{13, 0}
+	return file_filesystem_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type WatchDirResponse_KeepAlive struct {
@@ -1476,7 +1560,7 @@ type WatchDirResponse_KeepAlive struct {
 
 func (x *WatchDirResponse_KeepAlive) Reset() {
 	*x = WatchDirResponse_KeepAlive{}
-	mi := &file_filesystem_proto_msgTypes[26]
+	mi := &file_filesystem_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1572,7 @@ func (x *WatchDirResponse_KeepAlive) String() string {
 func (*WatchDirResponse_KeepAlive) ProtoMessage() {}
 
 func (x *WatchDirResponse_KeepAlive) ProtoReflect() protoreflect.Message {
-	mi := &file_filesystem_proto_msgTypes[26]
+	mi := &file_filesystem_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,14 +1585,14 @@ func (x *WatchDirResponse_KeepAlive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDirResponse_KeepAlive.ProtoReflect.Descriptor instead.
 func (*WatchDirResponse_KeepAlive) Descriptor() ([]byte, []int) {
-	return file_filesystem_proto_rawDescGZIP(), []int{13, 1}
+	return file_filesystem_proto_rawDescGZIP(), []int{14, 1}
 }
 
 var File_filesystem_proto protoreflect.FileDescriptor
 
 const file_filesystem_proto_rawDesc = "" +
 	"\n" +
-	"\x10filesystem.proto\x12\x12dssandbox.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x04\n" +
+	"\x10filesystem.proto\x12\x12dssandbox.agent.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x05\n" +
 	"\tEntryInfo\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1c.dssandbox.agent.v1.FileTypeR\x04type\x12\x12\n" +
@@ -1525,11 +1609,18 @@ const file_filesystem_proto_rawDesc = "" +
 	"\vaccess_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"accessTime\x12;\n" +
 	"\vchange_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"changeTime\x1a;\n" +
+	"changeTime\x12-\n" +
+	"\x03end\x18\x16 \x01(\v2\x1b.dssandbox.agent.v1.LinkEndR\x03end\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x11\n" +
-	"\x0f_symlink_target\"!\n" +
+	"\x0f_symlink_target\"\xb8\x01\n" +
+	"\aLinkEnd\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x120\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x1c.dssandbox.agent.v1.FileTypeR\x04type\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04mode\x18\x04 \x01(\rR\x04mode\x12?\n" +
+	"\rmodified_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fmodifiedTime\"!\n" +
 	"\vStatRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\"C\n" +
 	"\fStatResponse\x123\n" +
@@ -1644,86 +1735,90 @@ func file_filesystem_proto_rawDescGZIP() []byte {
 }
 
 var file_filesystem_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_filesystem_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_filesystem_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_filesystem_proto_goTypes = []any{
 	(FileType)(0),                       // 0: dssandbox.agent.v1.FileType
 	(EventType)(0),                      // 1: dssandbox.agent.v1.EventType
 	(*EntryInfo)(nil),                   // 2: dssandbox.agent.v1.EntryInfo
-	(*StatRequest)(nil),                 // 3: dssandbox.agent.v1.StatRequest
-	(*StatResponse)(nil),                // 4: dssandbox.agent.v1.StatResponse
-	(*MakeDirRequest)(nil),              // 5: dssandbox.agent.v1.MakeDirRequest
-	(*MakeDirResponse)(nil),             // 6: dssandbox.agent.v1.MakeDirResponse
-	(*MoveRequest)(nil),                 // 7: dssandbox.agent.v1.MoveRequest
-	(*MoveResponse)(nil),                // 8: dssandbox.agent.v1.MoveResponse
-	(*ListDirRequest)(nil),              // 9: dssandbox.agent.v1.ListDirRequest
-	(*ListDirResponse)(nil),             // 10: dssandbox.agent.v1.ListDirResponse
-	(*RemoveRequest)(nil),               // 11: dssandbox.agent.v1.RemoveRequest
-	(*RemoveResponse)(nil),              // 12: dssandbox.agent.v1.RemoveResponse
-	(*FilesystemEvent)(nil),             // 13: dssandbox.agent.v1.FilesystemEvent
-	(*WatchDirRequest)(nil),             // 14: dssandbox.agent.v1.WatchDirRequest
-	(*WatchDirResponse)(nil),            // 15: dssandbox.agent.v1.WatchDirResponse
-	(*CreateWatcherRequest)(nil),        // 16: dssandbox.agent.v1.CreateWatcherRequest
-	(*CreateWatcherResponse)(nil),       // 17: dssandbox.agent.v1.CreateWatcherResponse
-	(*GetWatcherEventsRequest)(nil),     // 18: dssandbox.agent.v1.GetWatcherEventsRequest
-	(*GetWatcherEventsResponse)(nil),    // 19: dssandbox.agent.v1.GetWatcherEventsResponse
-	(*RemoveWatcherRequest)(nil),        // 20: dssandbox.agent.v1.RemoveWatcherRequest
-	(*RemoveWatcherResponse)(nil),       // 21: dssandbox.agent.v1.RemoveWatcherResponse
-	(*CopyRequest)(nil),                 // 22: dssandbox.agent.v1.CopyRequest
-	(*CopyResponse)(nil),                // 23: dssandbox.agent.v1.CopyResponse
-	(*SetMetadataRequest)(nil),          // 24: dssandbox.agent.v1.SetMetadataRequest
-	(*SetMetadataResponse)(nil),         // 25: dssandbox.agent.v1.SetMetadataResponse
-	nil,                                 // 26: dssandbox.agent.v1.EntryInfo.MetadataEntry
-	(*WatchDirResponse_StartEvent)(nil), // 27: dssandbox.agent.v1.WatchDirResponse.StartEvent
-	(*WatchDirResponse_KeepAlive)(nil),  // 28: dssandbox.agent.v1.WatchDirResponse.KeepAlive
-	nil,                                 // 29: dssandbox.agent.v1.SetMetadataRequest.MetadataEntry
-	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
+	(*LinkEnd)(nil),                     // 3: dssandbox.agent.v1.LinkEnd
+	(*StatRequest)(nil),                 // 4: dssandbox.agent.v1.StatRequest
+	(*StatResponse)(nil),                // 5: dssandbox.agent.v1.StatResponse
+	(*MakeDirRequest)(nil),              // 6: dssandbox.agent.v1.MakeDirRequest
+	(*MakeDirResponse)(nil),             // 7: dssandbox.agent.v1.MakeDirResponse
+	(*MoveRequest)(nil),                 // 8: dssandbox.agent.v1.MoveRequest
+	(*MoveResponse)(nil),                // 9: dssandbox.agent.v1.MoveResponse
+	(*ListDirRequest)(nil),              // 10: dssandbox.agent.v1.ListDirRequest
+	(*ListDirResponse)(nil),             // 11: dssandbox.agent.v1.ListDirResponse
+	(*RemoveRequest)(nil),               // 12: dssandbox.agent.v1.RemoveRequest
+	(*RemoveResponse)(nil),              // 13: dssandbox.agent.v1.RemoveResponse
+	(*FilesystemEvent)(nil),             // 14: dssandbox.agent.v1.FilesystemEvent
+	(*WatchDirRequest)(nil),             // 15: dssandbox.agent.v1.WatchDirRequest
+	(*WatchDirResponse)(nil),            // 16: dssandbox.agent.v1.WatchDirResponse
+	(*CreateWatcherRequest)(nil),        // 17: dssandbox.agent.v1.CreateWatcherRequest
+	(*CreateWatcherResponse)(nil),       // 18: dssandbox.agent.v1.CreateWatcherResponse
+	(*GetWatcherEventsRequest)(nil),     // 19: dssandbox.agent.v1.GetWatcherEventsRequest
+	(*GetWatcherEventsResponse)(nil),    // 20: dssandbox.agent.v1.GetWatcherEventsResponse
+	(*RemoveWatcherRequest)(nil),        // 21: dssandbox.agent.v1.RemoveWatcherRequest
+	(*RemoveWatcherResponse)(nil),       // 22: dssandbox.agent.v1.RemoveWatcherResponse
+	(*CopyRequest)(nil),                 // 23: dssandbox.agent.v1.CopyRequest
+	(*CopyResponse)(nil),                // 24: dssandbox.agent.v1.CopyResponse
+	(*SetMetadataRequest)(nil),          // 25: dssandbox.agent.v1.SetMetadataRequest
+	(*SetMetadataResponse)(nil),         // 26: dssandbox.agent.v1.SetMetadataResponse
+	nil,                                 // 27: dssandbox.agent.v1.EntryInfo.MetadataEntry
+	(*WatchDirResponse_StartEvent)(nil), // 28: dssandbox.agent.v1.WatchDirResponse.StartEvent
+	(*WatchDirResponse_KeepAlive)(nil),  // 29: dssandbox.agent.v1.WatchDirResponse.KeepAlive
+	nil,                                 // 30: dssandbox.agent.v1.SetMetadataRequest.MetadataEntry
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
 }
 var file_filesystem_proto_depIdxs = []int32{
 	0,  // 0: dssandbox.agent.v1.EntryInfo.type:type_name -> dssandbox.agent.v1.FileType
-	30, // 1: dssandbox.agent.v1.EntryInfo.modified_time:type_name -> google.protobuf.Timestamp
-	26, // 2: dssandbox.agent.v1.EntryInfo.metadata:type_name -> dssandbox.agent.v1.EntryInfo.MetadataEntry
-	30, // 3: dssandbox.agent.v1.EntryInfo.access_time:type_name -> google.protobuf.Timestamp
-	30, // 4: dssandbox.agent.v1.EntryInfo.change_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: dssandbox.agent.v1.StatResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
-	2,  // 6: dssandbox.agent.v1.MakeDirResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
-	2,  // 7: dssandbox.agent.v1.MoveResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
-	2,  // 8: dssandbox.agent.v1.ListDirResponse.entries:type_name -> dssandbox.agent.v1.EntryInfo
-	1,  // 9: dssandbox.agent.v1.FilesystemEvent.type:type_name -> dssandbox.agent.v1.EventType
-	2,  // 10: dssandbox.agent.v1.FilesystemEvent.entry:type_name -> dssandbox.agent.v1.EntryInfo
-	27, // 11: dssandbox.agent.v1.WatchDirResponse.start:type_name -> dssandbox.agent.v1.WatchDirResponse.StartEvent
-	13, // 12: dssandbox.agent.v1.WatchDirResponse.filesystem:type_name -> dssandbox.agent.v1.FilesystemEvent
-	28, // 13: dssandbox.agent.v1.WatchDirResponse.keepalive:type_name -> dssandbox.agent.v1.WatchDirResponse.KeepAlive
-	13, // 14: dssandbox.agent.v1.GetWatcherEventsResponse.events:type_name -> dssandbox.agent.v1.FilesystemEvent
-	29, // 15: dssandbox.agent.v1.SetMetadataRequest.metadata:type_name -> dssandbox.agent.v1.SetMetadataRequest.MetadataEntry
-	3,  // 16: dssandbox.agent.v1.Filesystem.Stat:input_type -> dssandbox.agent.v1.StatRequest
-	5,  // 17: dssandbox.agent.v1.Filesystem.MakeDir:input_type -> dssandbox.agent.v1.MakeDirRequest
-	7,  // 18: dssandbox.agent.v1.Filesystem.Move:input_type -> dssandbox.agent.v1.MoveRequest
-	9,  // 19: dssandbox.agent.v1.Filesystem.ListDir:input_type -> dssandbox.agent.v1.ListDirRequest
-	11, // 20: dssandbox.agent.v1.Filesystem.Remove:input_type -> dssandbox.agent.v1.RemoveRequest
-	14, // 21: dssandbox.agent.v1.Filesystem.WatchDir:input_type -> dssandbox.agent.v1.WatchDirRequest
-	16, // 22: dssandbox.agent.v1.Filesystem.CreateWatcher:input_type -> dssandbox.agent.v1.CreateWatcherRequest
-	18, // 23: dssandbox.agent.v1.Filesystem.GetWatcherEvents:input_type -> dssandbox.agent.v1.GetWatcherEventsRequest
-	20, // 24: dssandbox.agent.v1.Filesystem.RemoveWatcher:input_type -> dssandbox.agent.v1.RemoveWatcherRequest
-	9,  // 25: dssandbox.agent.v1.Filesystem.ScanDir:input_type -> dssandbox.agent.v1.ListDirRequest
-	22, // 26: dssandbox.agent.v1.Filesystem.Copy:input_type -> dssandbox.agent.v1.CopyRequest
-	24, // 27: dssandbox.agent.v1.Filesystem.SetMetadata:input_type -> dssandbox.agent.v1.SetMetadataRequest
-	4,  // 28: dssandbox.agent.v1.Filesystem.Stat:output_type -> dssandbox.agent.v1.StatResponse
-	6,  // 29: dssandbox.agent.v1.Filesystem.MakeDir:output_type -> dssandbox.agent.v1.MakeDirResponse
-	8,  // 30: dssandbox.agent.v1.Filesystem.Move:output_type -> dssandbox.agent.v1.MoveResponse
-	10, // 31: dssandbox.agent.v1.Filesystem.ListDir:output_type -> dssandbox.agent.v1.ListDirResponse
-	12, // 32: dssandbox.agent.v1.Filesystem.Remove:output_type -> dssandbox.agent.v1.RemoveResponse
-	15, // 33: dssandbox.agent.v1.Filesystem.WatchDir:output_type -> dssandbox.agent.v1.WatchDirResponse
-	17, // 34: dssandbox.agent.v1.Filesystem.CreateWatcher:output_type -> dssandbox.agent.v1.CreateWatcherResponse
-	19, // 35: dssandbox.agent.v1.Filesystem.GetWatcherEvents:output_type -> dssandbox.agent.v1.GetWatcherEventsResponse
-	21, // 36: dssandbox.agent.v1.Filesystem.RemoveWatcher:output_type -> dssandbox.agent.v1.RemoveWatcherResponse
-	10, // 37: dssandbox.agent.v1.Filesystem.ScanDir:output_type -> dssandbox.agent.v1.ListDirResponse
-	23, // 38: dssandbox.agent.v1.Filesystem.Copy:output_type -> dssandbox.agent.v1.CopyResponse
-	25, // 39: dssandbox.agent.v1.Filesystem.SetMetadata:output_type -> dssandbox.agent.v1.SetMetadataResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	31, // 1: dssandbox.agent.v1.EntryInfo.modified_time:type_name -> google.protobuf.Timestamp
+	27, // 2: dssandbox.agent.v1.EntryInfo.metadata:type_name -> dssandbox.agent.v1.EntryInfo.MetadataEntry
+	31, // 3: dssandbox.agent.v1.EntryInfo.access_time:type_name -> google.protobuf.Timestamp
+	31, // 4: dssandbox.agent.v1.EntryInfo.change_time:type_name -> google.protobuf.Timestamp
+	3,  // 5: dssandbox.agent.v1.EntryInfo.end:type_name -> dssandbox.agent.v1.LinkEnd
+	0,  // 6: dssandbox.agent.v1.LinkEnd.type:type_name -> dssandbox.agent.v1.FileType
+	31, // 7: dssandbox.agent.v1.LinkEnd.modified_time:type_name -> google.protobuf.Timestamp
+	2,  // 8: dssandbox.agent.v1.StatResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
+	2,  // 9: dssandbox.agent.v1.MakeDirResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
+	2,  // 10: dssandbox.agent.v1.MoveResponse.entry:type_name -> dssandbox.agent.v1.EntryInfo
+	2,  // 11: dssandbox.agent.v1.ListDirResponse.entries:type_name -> dssandbox.agent.v1.EntryInfo
+	1,  // 12: dssandbox.agent.v1.FilesystemEvent.type:type_name -> dssandbox.agent.v1.EventType
+	2,  // 13: dssandbox.agent.v1.FilesystemEvent.entry:type_name -> dssandbox.agent.v1.EntryInfo
+	28, // 14: dssandbox.agent.v1.WatchDirResponse.start:type_name -> dssandbox.agent.v1.WatchDirResponse.StartEvent
+	14, // 15: dssandbox.agent.v1.WatchDirResponse.filesystem:type_name -> dssandbox.agent.v1.FilesystemEvent
+	29, // 16: dssandbox.agent.v1.WatchDirResponse.keepalive:type_name -> dssandbox.agent.v1.WatchDirResponse.KeepAlive
+	14, // 17: dssandbox.agent.v1.GetWatcherEventsResponse.events:type_name -> dssandbox.agent.v1.FilesystemEvent
+	30, // 18: dssandbox.agent.v1.SetMetadataRequest.metadata:type_name -> dssandbox.agent.v1.SetMetadataRequest.MetadataEntry
+	4,  // 19: dssandbox.agent.v1.Filesystem.Stat:input_type -> dssandbox.agent.v1.StatRequest
+	6,  // 20: dssandbox.agent.v1.Filesystem.MakeDir:input_type -> dssandbox.agent.v1.MakeDirRequest
+	8,  // 21: dssandbox.agent.v1.Filesystem.Move:input_type -> dssandbox.agent.v1.MoveRequest
+	10, // 22: dssandbox.agent.v1.Filesystem.ListDir:input_type -> dssandbox.agent.v1.ListDirRequest
+	12, // 23: dssandbox.agent.v1.Filesystem.Remove:input_type -> dssandbox.agent.v1.RemoveRequest
+	15, // 24: dssandbox.agent.v1.Filesystem.WatchDir:input_type -> dssandbox.agent.v1.WatchDirRequest
+	17, // 25: dssandbox.agent.v1.Filesystem.CreateWatcher:input_type -> dssandbox.agent.v1.CreateWatcherRequest
+	19, // 26: dssandbox.agent.v1.Filesystem.GetWatcherEvents:input_type -> dssandbox.agent.v1.GetWatcherEventsRequest
+	21, // 27: dssandbox.agent.v1.Filesystem.RemoveWatcher:input_type -> dssandbox.agent.v1.RemoveWatcherRequest
+	10, // 28: dssandbox.agent.v1.Filesystem.ScanDir:input_type -> dssandbox.agent.v1.ListDirRequest
+	23, // 29: dssandbox.agent.v1.Filesystem.Copy:input_type -> dssandbox.agent.v1.CopyRequest
+	25, // 30: dssandbox.agent.v1.Filesystem.SetMetadata:input_type -> dssandbox.agent.v1.SetMetadataRequest
+	5,  // 31: dssandbox.agent.v1.Filesystem.Stat:output_type -> dssandbox.agent.v1.StatResponse
+	7,  // 32: dssandbox.agent.v1.Filesystem.MakeDir:output_type -> dssandbox.agent.v1.MakeDirResponse
+	9,  // 33: dssandbox.agent.v1.Filesystem.Move:output_type -> dssandbox.agent.v1.MoveResponse
+	11, // 34: dssandbox.agent.v1.Filesystem.ListDir:output_type -> dssandbox.agent.v1.ListDirResponse
+	13, // 35: dssandbox.agent.v1.Filesystem.Remove:output_type -> dssandbox.agent.v1.RemoveResponse
+	16, // 36: dssandbox.agent.v1.Filesystem.WatchDir:output_type -> dssandbox.agent.v1.WatchDirResponse
+	18, // 37: dssandbox.agent.v1.Filesystem.CreateWatcher:output_type -> dssandbox.agent.v1.CreateWatcherResponse
+	20, // 38: dssandbox.agent.v1.Filesystem.GetWatcherEvents:output_type -> dssandbox.agent.v1.GetWatcherEventsResponse
+	22, // 39: dssandbox.agent.v1.Filesystem.RemoveWatcher:output_type -> dssandbox.agent.v1.RemoveWatcherResponse
+	11, // 40: dssandbox.agent.v1.Filesystem.ScanDir:output_type -> dssandbox.agent.v1.ListDirResponse
+	24, // 41: dssandbox.agent.v1.Filesystem.Copy:output_type -> dssandbox.agent.v1.CopyResponse
+	26, // 42: dssandbox.agent.v1.Filesystem.SetMetadata:output_type -> dssandbox.agent.v1.SetMetadataResponse
+	31, // [31:43] is the sub-list for method output_type
+	19, // [19:31] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_filesystem_proto_init() }
@@ -1732,8 +1827,8 @@ func file_filesystem_proto_init() {
 		return
 	}
 	file_filesystem_proto_msgTypes[0].OneofWrappers = []any{}
-	file_filesystem_proto_msgTypes[11].OneofWrappers = []any{}
-	file_filesystem_proto_msgTypes[13].OneofWrappers = []any{
+	file_filesystem_proto_msgTypes[12].OneofWrappers = []any{}
+	file_filesystem_proto_msgTypes[14].OneofWrappers = []any{
 		(*WatchDirResponse_Start)(nil),
 		(*WatchDirResponse_Filesystem)(nil),
 		(*WatchDirResponse_Keepalive)(nil),
@@ -1744,7 +1839,7 @@ func file_filesystem_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_filesystem_proto_rawDesc), len(file_filesystem_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

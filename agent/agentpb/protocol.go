@@ -13,7 +13,13 @@ const (
 	TreePath = "/tree"
 	// EntriesPath: GET tells what is in a folder and below it, a TreeLine each; with "hash" the files' hashes too.
 	EntriesPath = "/entries"
+	// PortPath: POST connects to the query's "port"; what the server there says is the answer's body, what it is told the request's.
+	PortPath = "/port"
 )
+
+// AsPath with the name of a user of a backends.Machine after it, before the path of a call of Process or Filesystem or of a plain
+// request, says who does it. Files are then all of the machine's.
+const AsPath = "/as/"
 
 // Headers and trailers.
 const (

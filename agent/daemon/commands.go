@@ -16,8 +16,6 @@ import (
 
 // commands are those of the sandbox.
 type commands struct {
-	in *agent.Instance
-
 	mu    sync.Mutex // guards what follows
 	known map[uint64]*command
 	ended []uint64 // the oldest first
@@ -51,21 +49,19 @@ func (c *command) currentStream() *stream {
 	return c.stream
 }
 
-func newCommands(in *agent.Instance) *commands {
-	return &commands{in: in, known: make(map[uint64]*command)}
-}
+func newCommands() *commands { return &commands{known: make(map[uint64]*command)} }
 
-// start starts a program.
-func (cs *commands) start(ctx context.Context, r *agentpb.StartRequest) (*command, error) {
+// start starts a program in an instance, as the request says by whom.
+func (cs *commands) start(ctx context.Context, in *agent.Instance, r *agentpb.StartRequest) (*command, error) {
 	config := r.GetProcess()
 	cmd := backends.Cmd{
 		Args: append([]string{config.GetCmd()}, config.GetArgs()...), Dir: config.GetCwd(), Env: config.GetEnvs(),
-		Stdin: r.Stdin == nil || *r.Stdin,
+		Stdin: r.Stdin == nil || *r.Stdin, User: userOf(ctx),
 	}
 	if r.Pty != nil {
 		cmd.PTY = &backends.Size{Cols: int(r.Pty.GetSize().GetCols()), Rows: int(r.Pty.GetSize().GetRows())}
 	}
-	process, err := cs.in.StartCommand(ctx, cmd)
+	process, err := in.StartCommand(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +181,11 @@ func (s *processService) start(ctx context.Context, r *agentpb.StartRequest) (*c
 	}
 	sandbox.setting.RLock()
 	defer sandbox.setting.RUnlock()
-	return sandbox.commands.start(ctx, r)
+	in, err := sandbox.users.instance(userOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return sandbox.commands.start(ctx, in, r)
 }
 
 func (s *processService) List(

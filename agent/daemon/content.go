@@ -37,7 +37,7 @@ func (t *transfer) Write(p []byte) (int, error) {
 // plain serves a plain request. What goes wrong is the answer's body as long as nothing was sent, and its trailer after.
 func (d *Daemon) plain(do func(*transfer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		files, _, err := d.files()
+		files, _, err := d.files(r.Context())
 		query := r.URL.Query()
 		t := &transfer{ctx: r.Context(), files: files, name: query.Get("path"), query: query, r: r, w: w}
 		w.Header().Set("Content-Type", "application/octet-stream")

@@ -16,6 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 	"golang.org/x/net/http2"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
@@ -37,6 +38,9 @@ type Options struct {
 	Budget   int64         // bytes kept for the host, of each kernel; 64 MiB
 	Build    string        // version of the program
 	Logger   *slog.Logger
+
+	accounts bool     // we are root by our real id, and may act as the code's user and as what root may be here
+	rootable []string // put before commands that are to run as root; nil where code may not become root
 }
 
 // The defaults of Options.
@@ -63,6 +67,9 @@ func (o *Options) complete() {
 	}
 }
 
+// cgroupRoot is where the system shows a container its control groups.
+const cgroupRoot = "/sys/fs/cgroup"
+
 // Daemon serves one sandbox. The caller ends it with Close.
 type Daemon struct {
 	opts    Options
@@ -75,7 +82,7 @@ type Daemon struct {
 	found   chan struct{} // closed when python or noPython is set
 	python  *agent.Python
 	lacking error
-	ooms    *oomWatch
+	dialled *semaphore.Weighted
 
 	life context.Context // of everything that runs
 	stop context.CancelFunc
@@ -95,13 +102,10 @@ func New(opts Options) *Daemon {
 	opts.complete()
 	d := &Daemon{
 		opts: opts, boot: rand.Text(), calls: newCalls(), found: make(chan struct{}), conns: make(map[net.Conn]bool),
-		silence: newSilence(opts.Silence), ooms: watchOOM(cgroupRoot),
+		silence: newSilence(opts.Silence), dialled: semaphore.NewWeighted(maxDialled),
 	}
 	d.life, d.stop = context.WithCancel(context.Background())
-	d.http2 = &http2.Server{
-		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 1 << 20,
-		MaxUploadBufferPerStream: 4 << 20, MaxUploadBufferPerConnection: 16 << 20,
-	}
+	d.http2 = newHTTP2()
 	d.base = &http.Server{
 		Handler: d.handler(), MaxHeaderBytes: agentpb.MaxHeaders, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
 	}
@@ -111,6 +115,18 @@ func New(opts Options) *Daemon {
 	})
 	return d
 }
+
+// newHTTP2 bounds what is kept of what hosts send. A program that does not read what is sent to it makes a stream stand still and its
+// window full; there are fewer such streams at a time than windows in that of the connection, so the others go on.
+func newHTTP2() *http2.Server {
+	return &http2.Server{
+		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: 1 << 20,
+		MaxUploadBufferPerStream: streamWindow, MaxUploadBufferPerConnection: (maxDialled + 16) * streamWindow,
+	}
+}
+
+// streamWindow is how much of a stream may be on its way, bytes.
+const streamWindow = 1 << 20
 
 // What peers may have at once.
 const (
@@ -134,6 +150,8 @@ func (d *Daemon) handler() http.Handler {
 	mux.HandleFunc("GET "+agentpb.TreePath, d.plain(d.exportTree))
 	mux.HandleFunc("GET "+agentpb.EntriesPath, d.plain(d.listTree))
 	mux.HandleFunc("PUT "+agentpb.TreePath, d.plain(d.importTree))
+	mux.HandleFunc("POST "+agentpb.PortPath, d.plain(d.dialPort))
+	mux.Handle(agentpb.AsPath, asUser(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.silence.heard()
 		mux.ServeHTTP(w, r)
@@ -216,6 +234,7 @@ type sandbox struct {
 	commands *commands
 	watchers *watchers
 	answer   *agentpb.ConfigureResponse
+	users    users
 	setting  sync.RWMutex // held alone while the environment is changed, shared while something is started
 
 	ending sync.Once
@@ -267,8 +286,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	}
 	a, err := agent.New(agent.Config{
 		Python: d.python, RuntimeDir: runtime, Logger: d.opts.Logger, NoCgroup: true, Launcher: d.opts.Launcher,
-		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true,
-		Killed: func() *backends.LimitError { return asked(d.ooms.killed(), r.Limits.Value()) },
+		NoForkServer: r.NoForkServer, Preload: r.Preload, Alone: true, Enclosure: cgroupRoot,
 	})
 	if err != nil {
 		return nil, err
@@ -280,7 +298,10 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	}()
 	place := agent.Place{
 		ID: r.Id, Mark: rand.Text(), Env: r.Env, Limits: r.Limits.Value(), Roots: r.Roots, Isolation: backends.IsolationNone,
-		Workspace: d.opts.Workspace, Private: private, Runtime: filepath.Join(runtime, "k"), Measured: d.opts.measured(),
+		OwnNetwork: true, Workspace: d.opts.Workspace, Private: private, Runtime: filepath.Join(runtime, "k"), Measured: d.opts.measured(),
+	}
+	if d.opts.accounts {
+		place.User = backends.OrdinaryUser
 	}
 	if err := makeFolder(place.Runtime); err != nil {
 		return nil, err
@@ -293,7 +314,8 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 	if r.RelayBudget > 0 {
 		budget = r.RelayBudget
 	}
-	s := &sandbox{d: d, id: r.Id, agent: a, instance: in, commands: newCommands(in), watchers: newWatchers(in)}
+	s := &sandbox{d: d, id: r.Id, agent: a, instance: in, commands: newCommands(), watchers: newWatchers()}
+	s.users = users{opts: d.opts, place: place, main: in, python: d.python, runtime: runtime}
 	s.kernels = newKernels(d.life, in, budget)
 	s.answer = &agentpb.ConfigureResponse{
 		Workspace: in.Workspace(), Branches: canBranch, Python: d.python.Version, PythonExecutable: d.python.Executable,
@@ -309,7 +331,7 @@ func (d *Daemon) open(r *agentpb.ConfigureRequest) (_ *sandbox, err error) {
 func (s *sandbox) destroy() error {
 	s.ending.Do(func() {
 		s.watchers.close()
-		s.endErr = s.instance.Close(context.Background())
+		s.endErr = errors.Join(s.users.close(), s.instance.Close(context.Background()))
 		s.commands.close()
 	})
 	return s.endErr

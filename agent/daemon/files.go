@@ -17,17 +17,21 @@ type filesService struct{ d *Daemon }
 
 var _ agentpb.FilesystemHandler = (*filesService)(nil)
 
-// files is the workspace, and its path.
-func (d *Daemon) files() (backends.FileSystem, string, error) {
+// files is the workspace, and its path; all files, and "/", for a request as a user.
+func (d *Daemon) files(ctx context.Context) (backends.FileSystem, string, error) {
 	sandbox, err := d.current()
 	if err != nil {
 		return nil, "", err
+	}
+	if user := userOf(ctx); user != "" {
+		files, err := sandbox.users.files(user)
+		return files, "/", err
 	}
 	return sandbox.instance.Files(), sandbox.instance.Workspace(), nil
 }
 
 func (s *filesService) entry(ctx context.Context, name string) (*agentpb.EntryInfo, error) {
-	files, workspace, err := s.d.files()
+	files, workspace, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +55,7 @@ func (s *filesService) Stat(
 func (s *filesService) MakeDir(
 	ctx context.Context, r *connect.Request[agentpb.MakeDirRequest],
 ) (*connect.Response[agentpb.MakeDirResponse], error) {
-	files, _, err := s.d.files()
+	files, _, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func (s *filesService) MakeDir(
 func (s *filesService) Move(
 	ctx context.Context, r *connect.Request[agentpb.MoveRequest],
 ) (*connect.Response[agentpb.MoveResponse], error) {
-	files, _, err := s.d.files()
+	files, _, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +81,7 @@ func (s *filesService) Move(
 }
 
 func (s *filesService) list(ctx context.Context, r *agentpb.ListDirRequest) ([]backends.FileInfo, string, error) {
-	files, workspace, err := s.d.files()
+	files, workspace, err := s.d.files(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -127,7 +131,7 @@ func (s *filesService) ScanDir(
 func (s *filesService) Remove(
 	ctx context.Context, r *connect.Request[agentpb.RemoveRequest],
 ) (*connect.Response[agentpb.RemoveResponse], error) {
-	files, _, err := s.d.files()
+	files, _, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +144,7 @@ func (s *filesService) Remove(
 func (s *filesService) Copy(
 	ctx context.Context, r *connect.Request[agentpb.CopyRequest],
 ) (*connect.Response[agentpb.CopyResponse], error) {
-	files, _, err := s.d.files()
+	files, _, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (s *filesService) Copy(
 func (s *filesService) SetMetadata(
 	ctx context.Context, r *connect.Request[agentpb.SetMetadataRequest],
 ) (*connect.Response[agentpb.SetMetadataResponse], error) {
-	files, _, err := s.d.files()
+	files, _, err := s.d.files(ctx)
 	if err != nil {
 		return nil, err
 	}

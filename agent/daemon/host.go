@@ -58,6 +58,9 @@ func (s *hostService) Stats(
 	if err != nil {
 		return nil, err
 	}
+	if err := sandbox.users.add(ctx, &stats); err != nil {
+		return nil, err
+	}
 	return connect.NewResponse(agentpb.NewStats(stats)), nil
 }
 
@@ -68,7 +71,7 @@ func (s *hostService) Pause(
 	if err != nil {
 		return nil, err
 	}
-	if err := sandbox.instance.Pause(ctx); err != nil {
+	if err := sandbox.users.pause(ctx); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&agentpb.PauseResponse{}), nil
@@ -81,7 +84,7 @@ func (s *hostService) Resume(
 	if err != nil {
 		return nil, err
 	}
-	if err := sandbox.instance.Resume(ctx); err != nil {
+	if err := sandbox.users.resume(ctx); err != nil {
 		return nil, err
 	}
 	return connect.NewResponse(&agentpb.ResumeResponse{}), nil
@@ -96,7 +99,7 @@ func (s *hostService) SetEnv(
 	}
 	sandbox.setting.Lock()
 	defer sandbox.setting.Unlock()
-	sandbox.instance.SetEnv(r.Msg.Env)
+	sandbox.users.setEnv(r.Msg.Env)
 	return connect.NewResponse(&agentpb.SetEnvResponse{}), nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -99,37 +97,6 @@ func TestSilenceCountsItsOwnWakings(t *testing.T) {
 	require.True(t, s.tick())
 	s.set(time.Hour)
 	require.False(t, s.tick())
-}
-
-func TestKillsOfTheSystemAreReadInBothVersions(t *testing.T) {
-	for name, files := range map[string][3]string{
-		"v2": {"memory.events", "low 0\noom 5\noom_kill %d\n", "memory.max"},
-		"v1": {"memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill %d\n", "memory/memory.limit_in_bytes"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			write := func(name, text string) {
-				path := filepath.Join(dir, name)
-				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-				require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-			}
-			write(files[0], strings.Replace(files[1], "%d", "3", 1))
-			write(files[2], "314572800\n")
-			w := watchOOM(dir)
-			require.Nil(t, w.killed(), "what was before is no matter of ours")
-			write(files[0], strings.Replace(files[1], "%d", "4", 1))
-			limit := w.killed()
-			require.NotNil(t, limit)
-			require.Equal(t, backends.LimitMemory, limit.Limit)
-			require.EqualValues(t, 300<<20, limit.Allowed)
-			require.EqualValues(t, 200<<20, asked(limit, backends.Limits{Memory: 200 << 20}).Allowed, "without the agent's own")
-			require.Nil(t, w.killed(), "told once")
-			write(files[2], "9223372036854771712\n")
-			write(files[0], strings.Replace(files[1], "%d", "5", 1))
-			require.Nil(t, w.killed(), "there is no limit: the machine was short of memory")
-		})
-	}
-	require.Nil(t, watchOOM(filepath.Join(t.TempDir(), "none")).killed())
 }
 
 func TestOutputsAreReadByOffset(t *testing.T) {

@@ -288,7 +288,12 @@ func (s *kernelService) Park(ctx context.Context, stream *connect.BidiStream[age
 	number := ks.number()
 	ks.parked[number] = parked
 	ks.mu.Unlock()
-	return stream.Send(&agentpb.ParkResponse{Event: &agentpb.ParkResponse_Parked{Parked: number}})
+	_ = stream.Send(&agentpb.ParkResponse{Event: &agentpb.ParkResponse_Parked{Parked: number}})
+	// The host closes its side when it has heard. Else the copy would be nobody's.
+	if _, err := stream.Receive(); !errors.Is(err, io.EOF) {
+		return errors.Join(errors.New("copy a kernel: the host did not say that it has it"), err, ks.closeParked(context.WithoutCancel(ctx), number))
+	}
+	return nil
 }
 
 func (ks *kernels) copyOf(number uint64, take bool) (backends.Parked, error) {
@@ -331,10 +336,16 @@ func (s *kernelService) CloseParked(
 	if err != nil {
 		return nil, err
 	}
-	if parked, err := sandbox.kernels.copyOf(r.Msg.Parked, true); err == nil {
-		if err := parked.Close(ctx); err != nil {
-			return nil, err
-		}
+	if err := sandbox.kernels.closeParked(ctx, r.Msg.Parked); err != nil {
+		return nil, err
 	}
 	return connect.NewResponse(&agentpb.CloseParkedResponse{}), nil
+}
+
+func (ks *kernels) closeParked(ctx context.Context, number uint64) error {
+	parked, err := ks.copyOf(number, true)
+	if err != nil {
+		return nil //nolint:nilerr // it is gone
+	}
+	return parked.Close(ctx)
 }

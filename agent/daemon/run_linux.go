@@ -51,6 +51,10 @@ func (o *Options) settle() error {
 		return err
 	}
 	o.Launcher = []string{self, "as-user", strconv.Itoa(o.UID), strconv.Itoa(o.GID), "--"}
+	o.accounts = true
+	if mayGain() {
+		o.rootable = []string{self, "as-root", "--"}
+	}
 	if o.Measured == nil {
 		// What the system leaves to everybody, and our own folders, which are the user's.
 		o.Measured = []string{o.Private, o.Runtime, "/run/lock", "/tmp", "/var/tmp", "/dev/shm"}
@@ -63,7 +67,7 @@ func (o *Options) settle() error {
 	return lower(o.UID, o.GID)
 }
 
-// wait waits for a reason to end, and looks by and by at what the system has killed.
+// wait waits for a reason to end.
 func (d *Daemon) wait(ctx context.Context) {
 	ticker := time.NewTicker(silenceTick) // which skips what it was too late for
 	defer ticker.Stop()
@@ -72,7 +76,6 @@ func (d *Daemon) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			d.ooms.look()
 			if d.silence.tick() {
 				d.opts.Logger.Warn("no host was heard for too long, ending")
 				return
@@ -147,7 +150,9 @@ func checkPeer(conn *net.UnixConn) error {
 	if err = errors.Join(err, peerErr); err != nil {
 		return err
 	}
-	if int(peer.Uid) != os.Getuid() {
+	// gVisor shows the one who asks instead of the peer; there the folder of the socket, which is our real user's alone, is what counts.
+	// A peer that is ourselves can't be: we dial nobody.
+	if int(peer.Pid) != os.Getpid() && int(peer.Uid) != os.Getuid() {
 		return fmt.Errorf("user %d may not speak to the agent", peer.Uid)
 	}
 	return nil

@@ -261,7 +261,7 @@ func inputOf(x *agentpb.ProcessInput) []byte {
 func (s *filesService) WatchDir(
 	ctx context.Context, r *connect.Request[agentpb.WatchDirRequest], out *connect.ServerStream[agentpb.WatchDirResponse],
 ) error {
-	files, workspace, err := s.d.files()
+	files, workspace, err := s.d.files(ctx)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,6 +42,10 @@ func BecomeUser(uid, gid int) error {
 	if err := syscall.Setresuid(-1, 0, -1); err != nil {
 		return fmt.Errorf("become root: %w", err)
 	}
+	// Linux gives them back with the id. gVisor has made us root as it executed us, without them.
+	if err := useCapabilities(); err != nil {
+		return fmt.Errorf("use capabilities: %w", err)
+	}
 	if err := syscall.Setgroups([]int{gid}); err != nil {
 		return fmt.Errorf("set groups: %w", err)
 	}
@@ -57,6 +62,47 @@ func BecomeUser(uid, gid int) error {
 	}
 	if syscall.Setresuid(-1, 0, -1) == nil {
 		return errors.New("root could be had back")
+	}
+	return nil
+}
+
+// BecomeRoot makes the process root's in all ids, with no groups but its own. Its real user is root.
+func BecomeRoot() error {
+	if !mayGain() {
+		return errors.New("nothing may gain privileges here")
+	}
+	if err := syscall.Setresuid(-1, 0, -1); err != nil {
+		return fmt.Errorf("become root: %w", err)
+	}
+	if err := syscall.Setgroups([]int{0}); err != nil {
+		return fmt.Errorf("set groups: %w", err)
+	}
+	return errors.Join(syscall.Setresgid(0, 0, 0), syscall.Setresuid(0, 0, 0))
+}
+
+// mayGain reports whether programs may gain privileges, as by sudo: whether the container lets its code become root.
+func mayGain() bool {
+	never, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	return err == nil && never == 0
+}
+
+// useCapabilities makes those of the process effective that it may have. All threads must have the same.
+func useCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	wanted := data
+	for i := range wanted {
+		wanted[i].Effective = wanted[i].Permitted
+	}
+	if wanted == data {
+		return nil
+	}
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&wanted[0])), 0)
+	if errno != 0 {
+		return errno
 	}
 	return nil
 }

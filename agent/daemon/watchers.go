@@ -9,15 +9,12 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
 // watchers are the watches that hosts have begun.
 type watchers struct {
-	in *agent.Instance
-
 	mu    sync.Mutex // guards what follows
 	known map[string]*watcher
 	next  int
@@ -29,27 +26,28 @@ const maxWatchers = 256
 // watcher is a watch whose events are handed out by number: those handed out last are kept until the host asks for what follows.
 type watcher struct {
 	watch backends.Watch
+	base  string        // path of the file system it is of
 	turn  chan struct{} // of one element, held by who fetches events; guards what follows
 	first uint64        // how many events were before kept
 	kept  []*agentpb.FilesystemEvent
 }
 
-func newWatchers(in *agent.Instance) *watchers {
-	return &watchers{in: in, known: make(map[string]*watcher)}
-}
+func newWatchers() *watchers { return &watchers{known: make(map[string]*watcher)} }
 
-func (ws *watchers) add(ctx context.Context, name string, opts *backends.WatchOptions) (string, error) {
+func (ws *watchers) add(
+	ctx context.Context, files backends.FileSystem, base, name string, opts *backends.WatchOptions,
+) (string, error) {
 	ws.mu.Lock()
 	full := len(ws.known) >= maxWatchers
 	ws.mu.Unlock()
 	if full {
 		return "", fmt.Errorf("%w: %d watches are open, close some first", backends.ErrWatchLimit, maxWatchers)
 	}
-	watch, err := ws.in.Files().Watch(ctx, name, opts)
+	watch, err := files.Watch(ctx, name, opts)
 	if err != nil {
 		return "", err
 	}
-	w := &watcher{watch: watch, turn: make(chan struct{}, 1)}
+	w := &watcher{watch: watch, base: base, turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -81,7 +79,7 @@ func (ws *watchers) close() {
 }
 
 // events returns what follows the events that the host has received, and waits for it if told to.
-func (w *watcher) events(ctx context.Context, workspace string, received uint64, most int, wait bool) ([]*agentpb.FilesystemEvent, error) {
+func (w *watcher) events(ctx context.Context, received uint64, most int, wait bool) ([]*agentpb.FilesystemEvent, error) {
 	select {
 	case <-w.turn:
 	case <-ctx.Done():
@@ -111,7 +109,7 @@ func (w *watcher) events(ctx context.Context, workspace string, received uint64,
 			return nil, err
 		}
 		ctx = now
-		x := agentpb.NewEvent(workspace, &event)
+		x := agentpb.NewEvent(w.base, &event)
 		size += len(x.Name) + len(x.GetEntry().GetPath()) + 4096
 		w.kept = append(w.kept, x)
 	}
@@ -125,7 +123,12 @@ func (s *filesService) CreateWatcher(
 	if err != nil {
 		return nil, err
 	}
-	id, err := sandbox.watchers.add(ctx, r.Msg.Path, &backends.WatchOptions{Recursive: r.Msg.Recursive, Entry: r.Msg.IncludeEntry})
+	files, base, err := s.d.files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts := &backends.WatchOptions{Recursive: r.Msg.Recursive, Entry: r.Msg.IncludeEntry}
+	id, err := sandbox.watchers.add(ctx, files, base, r.Msg.Path, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +148,7 @@ func (s *filesService) GetWatcherEvents(
 		return nil, err
 	}
 	most := min(max(int(r.Msg.Max), 1), agentpb.ScanBatch)
-	events, err := w.events(ctx, sandbox.instance.Workspace(), r.Msg.Received, most, r.Msg.Wait)
+	events, err := w.events(ctx, r.Msg.Received, most, r.Msg.Wait)
 	if err != nil {
 		return nil, err
 	}

@@ -7,24 +7,18 @@ import resource
 
 
 class Bounds:
-    """Control groups to join, limits of the process itself, and its rank when the system runs out."""
+    """Control groups to join, and limits of the process itself."""
 
     def __init__(self, message: dict | None) -> None:
         """Reads the ``limits`` of a start. Raises ValueError, TypeError or AttributeError."""
         message = message or {}
         self._groups = [os.fsencode(g) for g in message.get("groups") or ()]
         self._rlimits = {_number(name): int(n) for name, n in (message.get("rlimits") or {}).items()}
-        self._oom = b"%d" % int(message.get("oom") or 0)
 
     def apply(self) -> None:
         """Binds the calling process and all that it will start. Raises OSError."""
         for group in self._groups:
             _write(group, b"0")
-        if self._oom != b"0":
-            try:
-                _write(b"/proc/self/oom_score_adj", self._oom)
-            except OSError:
-                pass  # a wish only
         for number, most in self._rlimits.items():
             hard = resource.getrlimit(number)[1]
             if hard != resource.RLIM_INFINITY:

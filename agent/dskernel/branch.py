@@ -86,6 +86,7 @@ class Brancher:
             listener = parked.listen(path)
             os.write(write, READY)
             os.close(write)
+            write = -1
             order = parked.wait(listener, named)
             order.settle()
             self._plant.rebuild(order)

@@ -13,7 +13,18 @@ from contextlib import suppress
 from bounds import Bounds
 from confine import ruleset
 from pausing import Pause
-from proctree import LINUX, any_child, below, exit_code, session_of, signal_same, state_of, strike, wait_any
+from proctree import (
+    LINUX,
+    any_child,
+    below,
+    exit_code,
+    is_below,
+    session_of,
+    signal_same,
+    state_of,
+    strike,
+    wait_any,
+)
 from spawn import Program, SpawnError, failure, spawn
 from wire import BadRequest, Channel, Server, until
 
@@ -167,9 +178,13 @@ class Keeper(Server):
             pid, number = int(message["pid"]), signal.Signals[message["signal"]]
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise BadRequest("pid, signal: %r" % e) from e
+        guest = self._guests.get(pid)
+        if guest is not None:
+            guest.signal(number)
         # A leader that was reaped has left its id to others, and the group's with it: its members are found.
+        # A guest may be reaped by its parent at any time.
         if pid not in self._running and message.get("group") and LINUX:
-            _signal_members(pid, number)
+            _signal_members(pid, number, guest)
         elif pid in self._running:
             try:
                 (os.killpg if message.get("group") else os.kill)(pid, number)
@@ -182,22 +197,22 @@ class Keeper(Server):
     def _adopt(self, message: dict) -> dict:
         """Takes what one of ours forked for one that we started; apart, it does not end with them."""
         try:
-            pid = int(message["pid"])
-            found = below(os.getpid())
+            pid, apart = int(message["pid"]), message.get("apart") is True
+            known = self._guests.get(pid)
+            if known is not None:
+                known.apart = apart
+                return {"pid": pid}
             handle = os.pidfd_open(pid)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as e:
             raise BadRequest("pid: %r" % e) from e
         except OSError as e:
             return {"error": "adopt: " + os.strerror(e.errno), "errno": e.errno}
-        if pid not in found or pid not in below(os.getpid()) or pid in self._running:
+        guest = Guest(pid, handle, apart)
+        # Asked in this order: as it has not ended, the id was its own when we looked where it is.
+        if pid in self._running or not is_below(pid, os.getpid()) or guest.ended():
             os.close(handle)
             return {"error": "adopt: no process of ours", "errno": errno.ESRCH}
-        known = self._guests.get(pid)
-        if known is not None:
-            os.close(handle)
-            known.apart = message.get("apart") is True
-            return {"pid": pid}
-        self._guests[pid] = Guest(pid, handle, message.get("apart") is True)
+        self._guests[pid] = guest
         self.watch(handle, lambda: self._lose(pid, handle))
         return {"pid": pid}
 
@@ -321,11 +336,11 @@ class Keeper(Server):
         return {"killed": killed, "left": len(self._running) + len(self._groups)}
 
 
-def _signal_members(group: int, number: int) -> None:
-    """Signals those of our descendants that are in a group."""
+def _signal_members(group: int, number: int, leader: Guest | None) -> None:
+    """Signals those of our descendants that are in a group, but for a leader that was signalled."""
     for pid in below(os.getpid()):
         try:
-            if os.getpgid(pid) == group:
+            if os.getpgid(pid) == group and (leader is None or pid != leader.pid):
                 os.kill(pid, number)
         except OSError:
             pass  # it has ended

@@ -2,12 +2,19 @@
 
 A connection brings one line of JSON:
 
+    {"op": "keep"}
+
     {"op": "wake", "connection": FILE, "stay": true, "random": "keep", "cwd": FOLDER,
      "restored": false, "moved": [[OLD, NEW]], "env": {NAME: VALUE}}
 
-and may bring a descriptor for what the kernel writes to its own standard output and error. The process, or
-with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and answers
-``{"pid", "generation"}`` once its sockets are bound, or ``{"error"}``.
+The latter may bring a descriptor for what the kernel writes to its own standard output and error. The
+process, or with ``stay`` a fork of it, becomes a kernel with the ports and the key of the connection file and
+answers ``{"pid", "generation"}`` once its sockets are bound, or ``{"error"}``.
+
+What is forked belongs to nobody until the host says so, and ends by itself when the host gives it up. A copy
+that waits is the host's from the first connection on, for which keep is enough; before, the host gives it up
+by removing its socket. A kernel is the host's when that has answered its answer with another line; the host
+gives it up by closing the connection.
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ from typing import NoReturn
 
 MAX_ORDER = 1 << 20
 ORDER_SECONDS = 5.0  # that a connection may take to bring its line
+LOOK_SECONDS = 1.0  # between looks whether the host has given this copy up, and after the end of a fork of it
 MAX_UNNAMED = 64 << 20  # bytes of files without a name that are copied; with more, all of them stay shared
 # Flags that are about opening alone.
 OPENING = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_TMPFILE | os.O_NOFOLLOW
@@ -46,9 +54,13 @@ class Order:
         self._env = wanted.get("env") or {}
 
     def answer(self, content: dict) -> None:
-        """Answers and ends the connection."""
+        """Answers, and returns when this process is the host's; raises when the host has given it up."""
         self._socket.settimeout(ORDER_SECONDS)
         self._socket.sendall(json.dumps(content).encode() + b"\n")
+        if "pid" in content:
+            self._socket.settimeout(None)
+            if not self._socket.recv(1):
+                raise EOFError("nobody wants this kernel")
         self.close()
 
     def close(self) -> None:
@@ -124,11 +136,15 @@ def wait(listener: socket.socket, files: dict[int, str]) -> Order:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     forks: dict[int, int] = {}
+    wanted = False
     while True:
-        _reap(forks, listener)
+        _reap(forks, listener, wanted)
         connection = listener.accept()[0]
+        wanted = True
         try:
             order = _receive(connection)
+            if order is None:
+                continue
         except (OSError, ValueError, KeyError, TypeError) as e:
             _refuse(connection, e)
             continue
@@ -152,15 +168,18 @@ def wait(listener: socket.socket, files: dict[int, str]) -> Order:
         return order
 
 
-def _reap(forks: dict[int, int], listener: socket.socket) -> None:
-    """Waits for a connection, and reaps forks that have ended a moment after the keeper could see how."""
+def _reap(forks: dict[int, int], listener: socket.socket, wanted: bool) -> None:
+    """Waits for a connection, and reaps forks that have ended a moment after the keeper could see how.
+
+    Raises FileNotFoundError when this process was not wanted yet and never will be.
+    """
     poller = select.poll()
     poller.register(listener, select.POLLIN)
     late: set[int] = set()
     for handle in forks:
         poller.register(handle, select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poller.poll(1000 if late else None)}
+        ready = {fd for fd, _ in poller.poll(1000 * LOOK_SECONDS if late or not wanted else None)}
         for handle in late:
             os.waitpid(forks.pop(handle), os.WNOHANG)
             os.close(handle)
@@ -169,9 +188,12 @@ def _reap(forks: dict[int, int], listener: socket.socket) -> None:
             poller.unregister(handle)
         if listener.fileno() in ready:
             return
+        if not wanted:
+            os.lstat(listener.getsockname())
 
 
-def _receive(connection: socket.socket) -> Order:
+def _receive(connection: socket.socket) -> Order | None:
+    """Returns what a connection asks for; None if that is nothing, and the connection is over."""
     connection.settimeout(ORDER_SECONDS)
     line, output = b"", -1
     while not line.endswith(b"\n"):
@@ -181,6 +203,9 @@ def _receive(connection: socket.socket) -> Order:
         if not piece or len(line) > MAX_ORDER:
             raise ValueError("no whole line")
     wanted = json.loads(line)
+    if wanted.get("op") == "keep":
+        connection.close()
+        return None
     if wanted.get("op") != "wake":
         raise ValueError("unknown op")
     return Order(connection, wanted, output)

@@ -56,19 +56,31 @@ def _children_listed() -> bool:
         return False  # a system without procfs, or a kernel built without this file
 
 
+MAX_ROUNDS = 50  # looks at what changes meanwhile
+
+
 def _children(pid: int) -> list[int]:
-    """Returns the children of a process, by those of its threads."""
+    """Returns the children of a process, by those of its threads. One that ends leaves its to another."""
     found: list[int] = []
-    try:
-        for task in os.listdir("/proc/%d/task" % pid):
+    threads = _threads(pid)
+    for _ in range(MAX_ROUNDS):
+        for thread in threads:
             try:
-                with open("/proc/%d/task/%s/children" % (pid, task), "rb") as f:
+                with open("/proc/%d/task/%s/children" % (pid, thread), "rb") as f:
                     found.extend(map(int, f.read().split()))
             except OSError:
                 pass
-    except OSError:
-        pass
+        before, threads = threads, _threads(pid) if len(threads) > 1 else threads
+        if set(before) <= set(threads):
+            break
     return found
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir("/proc/%d/task" % pid)
+    except OSError:
+        return []
 
 
 def _stat(pid: int) -> list[bytes]:
@@ -136,28 +148,64 @@ def below(root: int, spare=()) -> dict[int, bytes]:
 
     Children of root that are in spare are left out, and so is all that is below them. For root's own
     children the time is empty: root alone reaps them, so their ids can't pass to others.
+
+    The children of one that ends become root's, of which we may have asked before. So as long as a look
+    meets with another dead one it is repeated: what lives all the while is found.
     """
+    dead: set[int] = set()
+    for _ in range(MAX_ROUNDS):
+        known = len(dead)
+        found = _look(root, spare, dead)
+        if len(dead) == known:
+            break
+    return found
+
+
+def _look(root: int, spare, dead: set[int]) -> dict[int, bytes]:
+    """Goes down the tree once, and adds those to dead that it meets."""
     children = _lookup()
     found: dict[int, bytes] = {}
-    seen = {root, *spare}
+    parent_of = {pid: 0 for pid in (root, *spare)}
     todo = [root]
     for pid in todo:  # grows as we go
         for child in children(pid) or ():
-            if child in seen:
-                continue
-            seen.add(child)
-            todo.append(child)
-            fields = _stat(child)
-            if fields and fields[0] in (b"Z", b"X"):
-                continue
-            if pid == root:
-                found[child] = b""
-            elif len(fields) > STARTED:
-                found[child] = fields[STARTED]
+            if child not in parent_of:
+                parent_of[child] = pid
+                todo.append(child)
+        if pid == root:
+            continue
+        fields = _stat(pid)  # now: had it ended before its children were asked for, it would be dead
+        if len(fields) <= STARTED or fields[0] in (b"Z", b"X"):
+            dead.add(pid)
+        else:
+            found[pid] = b"" if parent_of[pid] == root else fields[STARTED]
     return found
 
 
 STARTED = 19  # of _stat's fields
+PARENT = 1
+
+
+def is_below(pid: int, root: int) -> bool:
+    """Reports whether a process is below root. One that has ended is not."""
+    before: list[int] | None = None
+    for _ in range(MAX_ROUNDS):
+        line = _ancestors(pid, root)
+        if line and line == before:  # so none of them was another's child, or another process, meanwhile
+            return line[-1] == root
+        before = line
+    return False
+
+
+def _ancestors(pid: int, root: int) -> list[int]:
+    """Returns a process and those above it up to root; empty when one of them has ended meanwhile."""
+    line = [pid]
+    while line[-1] not in (root, 0, 1):
+        fields = _stat(line[-1])
+        if len(fields) <= PARENT:
+            return []
+        line.append(int(fields[PARENT]))
+    return line
 
 
 def signal_same(pid: int, started: bytes, number: int) -> None:
@@ -199,9 +247,6 @@ def _open(pid: int) -> int:
         raise
     except OSError:
         return -1
-
-
-MAX_ROUNDS = 50
 
 
 def halt(root: int, spare=()) -> dict[int, bytes]:

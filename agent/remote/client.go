@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 	"github.com/ds-sandbox/ds-sandbox/messaging/zmtp"
 )
@@ -47,8 +48,8 @@ type Client struct {
 
 	host    agentpb.HostClient
 	kernel  agentpb.KernelClient
-	process agentpb.ProcessClient
-	files   agentpb.FilesystemClient
+	process map[string]agentpb.ProcessClient // by user; "" says nothing of one
+	files   map[string]agentpb.FilesystemClient
 
 	life context.Context
 	stop context.CancelFunc
@@ -78,8 +79,11 @@ func Open(ctx context.Context, dial func(ctx context.Context) (net.Conn, error),
 	c.life, c.stop = context.WithCancel(context.Background())
 	c.host = agentpb.NewHostClient(c, address, clientOptions...)
 	c.kernel = agentpb.NewKernelClient(c, address, clientOptions...)
-	c.process = agentpb.NewProcessClient(c, address, clientOptions...)
-	c.files = agentpb.NewFilesystemClient(c, address, clientOptions...)
+	c.process, c.files = make(map[string]agentpb.ProcessClient), make(map[string]agentpb.FilesystemClient)
+	for _, user := range []string{"", backends.OrdinaryUser, backends.RootUser} {
+		c.process[user] = agentpb.NewProcessClient(c, addressOf(user), clientOptions...)
+		c.files[user] = agentpb.NewFilesystemClient(c, addressOf(user), clientOptions...)
+	}
 	s, err := c.connect(ctx)
 	if err != nil {
 		c.stop()
@@ -92,6 +96,14 @@ func Open(ctx context.Context, dial func(ctx context.Context) (net.Conn, error),
 
 // address is what requests name; there is one agent at the other end, whatever they say.
 const address = "http://agent"
+
+// addressOf is where requests go that a user does.
+func addressOf(user string) string {
+	if user == "" {
+		return address
+	}
+	return address + agentpb.AsPath + user
+}
 
 var clientOptions = []connect.ClientOption{
 	connect.WithReadMaxBytes(agentpb.MaxMessage), connect.WithAcceptCompression("gzip", nil, nil),
@@ -167,7 +179,7 @@ func (c *Client) redial(a *attempt) {
 			}
 			err = c.fatal
 			c.mu.Unlock()
-			s.end()
+			s.end(err)
 		}
 		if fatal := new(VersionError); errors.As(err, &fatal) || errors.Is(err, errOther) {
 			break
@@ -211,7 +223,7 @@ func (c *Client) connect(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if err := c.hello(ctx, s); err != nil {
-		s.end()
+		s.end(err)
 		return nil, err
 	}
 	return s, nil
@@ -263,7 +275,7 @@ func (c *Client) beat() {
 		cancel()
 		if err != nil && !c.isFrozen() && c.life.Err() == nil {
 			c.opts.Logger.Warn("agent does not answer, dialling again", "error", err)
-			s.end()
+			s.end(fmt.Errorf("no heartbeat: %w", short2(err)))
 		}
 	}
 }
@@ -299,7 +311,7 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	c.stop()
 	if s != nil {
-		s.end()
+		s.end(ErrClosed)
 	}
 	c.work.Wait()
 	return nil

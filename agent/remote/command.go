@@ -57,7 +57,10 @@ func (in *Instance) StartCommand(ctx context.Context, cmd backends.Cmd) (backend
 	if cmd.PTY != nil {
 		request.Pty = terminal(*cmd.PTY)
 	}
-	answer, err := call(ctx, in.c, start, in.c.process.Spawn, request)
+	if _, err := in.Home(cmd.User); cmd.User != "" && err != nil {
+		return nil, wrap("start command", err)
+	}
+	answer, err := call(ctx, in.c, start, in.c.process[cmd.User].Spawn, request)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +95,7 @@ func (in *Instance) Commands(ctx context.Context) ([]backends.Command, error) {
 	if err := in.gone(); err != nil {
 		return nil, err
 	}
-	answer, err := call(ctx, in.c, quick, in.c.process.List, &agentpb.ListRequest{})
+	answer, err := call(ctx, in.c, quick, in.c.process[""].List, &agentpb.ListRequest{})
 	if err != nil {
 		return nil, wrap("list commands", err)
 	}
@@ -128,7 +131,7 @@ func (c *command) Stderr() io.ReadCloser {
 
 // Signal sends a signal to the command's group: after the end of the command too, when children of it are left.
 func (c *command) Signal(ctx context.Context, sig backends.Signal) error {
-	_, err := call(ctx, c.in.c, change, c.in.c.process.SendSignal, &agentpb.SendSignalRequest{Process: c.selector(), Name: string(sig)})
+	_, err := call(ctx, c.in.c, change, c.in.c.process[""].SendSignal, &agentpb.SendSignalRequest{Process: c.selector(), Name: string(sig)})
 	if err != nil && (c.in.lost(err) || errors.Is(err, backends.ErrNotFound)) {
 		return nil
 	}
@@ -138,7 +141,7 @@ func (c *command) Signal(ctx context.Context, sig backends.Signal) error {
 // Wait waits for the end.
 func (c *command) Wait(ctx context.Context) (backends.ExitStatus, error) {
 	return c.ending.wait(ctx, c.in, func(ctx context.Context) (*agentpb.ExitStatus, error) {
-		return call(ctx, c.in.c, forever, c.in.c.process.Wait, &agentpb.WaitRequest{Process: c.number})
+		return call(ctx, c.in.c, forever, c.in.c.process[""].Wait, &agentpb.WaitRequest{Process: c.number})
 	})
 }
 
@@ -156,7 +159,7 @@ func (c *command) Write(ctx context.Context, p []byte) (int, error) {
 		request := &agentpb.SendInputRequest{
 			Process: c.selector(), Input: &agentpb.ProcessInput{Input: &agentpb.ProcessInput_Stdin{Stdin: part}},
 		}
-		answer, err := call(ctx, c.in.c, input, c.in.c.process.SendInput, request)
+		answer, err := call(ctx, c.in.c, input, c.in.c.process[""].SendInput, request)
 		if err != nil {
 			return written, c.input(err)
 		}
@@ -185,7 +188,7 @@ func (c *command) input(err error) error {
 
 // CloseStdin ends the standard input.
 func (c *command) CloseStdin() error {
-	_, err := call(context.Background(), c.in.c, change, c.in.c.process.CloseStdin, &agentpb.CloseStdinRequest{Process: c.selector()})
+	_, err := call(context.Background(), c.in.c, change, c.in.c.process[""].CloseStdin, &agentpb.CloseStdinRequest{Process: c.selector()})
 	if err != nil {
 		return c.input(err)
 	}
@@ -198,7 +201,7 @@ func (c *command) Resize(ctx context.Context, size backends.Size) error {
 		return backends.ErrNoTerminal
 	}
 	request := &agentpb.UpdateRequest{Process: c.selector(), Pty: terminal(size)}
-	_, err := call(ctx, c.in.c, change, c.in.c.process.Update, request)
+	_, err := call(ctx, c.in.c, change, c.in.c.process[""].Update, request)
 	return err
 }
 
@@ -246,7 +249,7 @@ func (o *output) Read(p []byte) (int, error) {
 func (o *output) fetch() ([]byte, error) {
 	in := o.c.in
 	request := &agentpb.ReadRequest{Process: o.c.number, Output: o.which, Offset: o.offset, Max: maxRead}
-	answer, err := call(o.life, in.c, forever, in.c.process.Read, request)
+	answer, err := call(o.life, in.c, forever, in.c.process[""].Read, request)
 	switch {
 	case o.life.Err() != nil:
 		return nil, io.EOF // our own Close
@@ -268,7 +271,7 @@ func (o *output) Close() error {
 		o.stop()
 		// An agent that is lost closes it with everything else.
 		o.c.in.c.afterwards(func(ctx context.Context) {
-			_, _ = call(ctx, o.c.in.c, change, o.c.in.c.process.CloseOutput,
+			_, _ = call(ctx, o.c.in.c, change, o.c.in.c.process[""].CloseOutput,
 				&agentpb.CloseOutputRequest{Process: o.c.number, Output: o.which})
 		})
 	})

@@ -21,20 +21,27 @@ import (
 
 // fetch sends a plain request without a body, again when its connection breaks before the answer.
 func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.Response, *session, error) {
+	return f.in.c.plain(ctx, func() (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, addressOf(f.user)+path+"?"+query.Encode(), http.NoBody)
+	})
+}
+
+// plain sends the request that is made for it, another one when its connection breaks before the answer.
+func (c *Client) plain(ctx context.Context, request func() (*http.Request, error)) (*http.Response, *session, error) {
 	begin := time.Now()
 	for try := 1; ; try++ {
-		if err := f.in.c.ready(ctx); err != nil {
+		if err := c.ready(ctx); err != nil {
 			return nil, nil, err
 		}
-		s, err := f.in.c.current(ctx)
+		s, err := c.current(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+path+"?"+query.Encode(), http.NoBody)
+		next, err := request()
 		if err != nil {
 			return nil, nil, err
 		}
-		answer, err := s.Do(request)
+		answer, err := s.Do(next)
 		switch {
 		case err == nil:
 			return answer, s, refusal(answer)
@@ -43,7 +50,7 @@ func (f files) fetch(ctx context.Context, path string, query url.Values) (*http.
 		case !s.lostWithin(lossDelay):
 			return nil, nil, fmt.Errorf("%w: %w", ErrProtocol, short2(err))
 		}
-		if err := f.in.c.again(ctx, try, begin); err != nil {
+		if err := c.again(ctx, try, begin); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -55,6 +62,9 @@ func refusal(answer *http.Response) error {
 		return nil
 	}
 	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("remote: %w: the agent in the sandbox is older than this program: make the sandbox again", backends.ErrUnsupported)
+	}
 	data, err := io.ReadAll(io.LimitReader(answer.Body, 2*agentpb.MaxFault))
 	var fault agentpb.Fault
 	if err != nil || answer.StatusCode != http.StatusConflict || proto.Unmarshal(data, &fault) != nil {
@@ -67,7 +77,7 @@ func refusal(answer *http.Response) error {
 func ended(answer *http.Response, s *session, err error) error {
 	if !errors.Is(err, io.EOF) {
 		if s.lostWithin(lossDelay) {
-			return ErrLost
+			return s.cut()
 		}
 		return fmt.Errorf("%w: %w", ErrProtocol, short2(err))
 	}
@@ -216,7 +226,7 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 	body := &upload{r: r, trailer: http.Header{agentpb.EndHeader: nil}}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	request, err := http.NewRequestWithContext(own, http.MethodPut, address+path+"?"+query.Encode(), body)
+	request, err := http.NewRequestWithContext(own, http.MethodPut, addressOf(f.user)+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +242,7 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 		}
 	} else if ctx.Err() == nil {
 		if err = short2(err); s.lostWithin(lossDelay) {
-			err = ErrLost
+			err = s.cut()
 		}
 	}
 	cancel()

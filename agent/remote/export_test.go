@@ -18,7 +18,7 @@ func RawClient(ctx context.Context, dial func(context.Context) (net.Conn, error)
 	if err != nil {
 		return rawClient(func(*http.Request) (*http.Response, error) { return nil, err })
 	}
-	context.AfterFunc(ctx, s.end)
+	context.AfterFunc(ctx, func() { s.end(ErrClosed) })
 	return rawClient(s.Do)
 }
 

@@ -14,13 +14,19 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
-// files is a workspace elsewhere.
-type files struct{ in *Instance }
+// files is a workspace elsewhere, or all files there as a user has them.
+type files struct {
+	in   *Instance
+	user string // empty of a workspace
+	base string // path of what names are relative to: the workspace, or "/"
+}
 
 var _ backends.FileSystem = files{}
 
 // Files is the workspace.
-func (in *Instance) Files() backends.FileSystem { return files{in} }
+func (in *Instance) Files() backends.FileSystem { return files{in, "", in.workspace} }
+
+func (f files) client() agentpb.FilesystemClient { return f.in.c.files[f.user] }
 
 // check refuses calls that can't be made.
 func (f files) check(names ...string) error {
@@ -37,11 +43,11 @@ func (f files) Stat(ctx context.Context, name string) (backends.FileInfo, error)
 	if err := f.check(name); err != nil {
 		return backends.FileInfo{}, err
 	}
-	answer, err := call(ctx, f.in.c, quick, f.in.c.files.Stat, &agentpb.StatRequest{Path: name})
+	answer, err := call(ctx, f.in.c, quick, f.client().Stat, &agentpb.StatRequest{Path: name})
 	if err != nil {
 		return backends.FileInfo{}, err
 	}
-	info, err := answer.Entry.Value(f.in.workspace)
+	info, err := answer.Entry.Value(f.base)
 	if err != nil {
 		return backends.FileInfo{}, fmt.Errorf("remote: %w: %w", ErrProtocol, err)
 	}
@@ -79,7 +85,7 @@ func (f files) List(ctx context.Context, name string, depth int) ([]backends.Fil
 }
 
 func (f files) scan(ctx context.Context, r *connect.Request[agentpb.ListDirRequest]) (_ []backends.FileInfo, err error) {
-	stream, err := f.in.c.files.ScanDir(ctx, r)
+	stream, err := f.client().ScanDir(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +94,7 @@ func (f files) scan(ctx context.Context, r *connect.Request[agentpb.ListDirReque
 	size := 0
 	for stream.Receive() {
 		for _, entry := range stream.Msg().Entries {
-			info, err := entry.Value(f.in.workspace)
+			info, err := entry.Value(f.base)
 			if err != nil {
 				return nil, fmt.Errorf("remote: %w: %w", ErrProtocol, err)
 			}
@@ -107,7 +113,7 @@ func (f files) MakeDir(ctx context.Context, name string) error {
 	if err := f.check(name); err != nil {
 		return err
 	}
-	_, err := call(ctx, f.in.c, change, f.in.c.files.MakeDir, &agentpb.MakeDirRequest{Path: name})
+	_, err := call(ctx, f.in.c, change, f.client().MakeDir, &agentpb.MakeDirRequest{Path: name})
 	return err
 }
 
@@ -116,7 +122,7 @@ func (f files) Rename(ctx context.Context, oldName, newName string) error {
 	if err := f.check(oldName, newName); err != nil {
 		return err
 	}
-	_, err := call(ctx, f.in.c, change, f.in.c.files.Move, &agentpb.MoveRequest{Source: oldName, Destination: newName})
+	_, err := call(ctx, f.in.c, change, f.client().Move, &agentpb.MoveRequest{Source: oldName, Destination: newName})
 	return err
 }
 
@@ -125,7 +131,7 @@ func (f files) Copy(ctx context.Context, oldName, newName string) error {
 	if err := f.check(oldName, newName); err != nil {
 		return err
 	}
-	_, err := call(ctx, f.in.c, bulk, f.in.c.files.Copy, &agentpb.CopyRequest{Source: oldName, Destination: newName})
+	_, err := call(ctx, f.in.c, bulk, f.client().Copy, &agentpb.CopyRequest{Source: oldName, Destination: newName})
 	return err
 }
 
@@ -134,7 +140,7 @@ func (f files) Remove(ctx context.Context, name string) error {
 	if err := f.check(name); err != nil {
 		return err
 	}
-	_, err := call(ctx, f.in.c, bulk, f.in.c.files.Remove, &agentpb.RemoveRequest{Path: name})
+	_, err := call(ctx, f.in.c, bulk, f.client().Remove, &agentpb.RemoveRequest{Path: name})
 	return err
 }
 
@@ -148,6 +154,6 @@ func (f files) SetMetadata(ctx context.Context, name string, metadata map[string
 			return fmt.Errorf("metadata: %w", errors.Join(fs.ErrInvalid, backends.ErrInvalidName))
 		}
 	}
-	_, err := call(ctx, f.in.c, change, f.in.c.files.SetMetadata, &agentpb.SetMetadataRequest{Path: name, Metadata: metadata})
+	_, err := call(ctx, f.in.c, change, f.client().SetMetadata, &agentpb.SetMetadataRequest{Path: name, Metadata: metadata})
 	return err
 }

@@ -95,8 +95,9 @@ type Instance struct {
 
 	destroying sync.Mutex // held while it is destroyed
 
-	mu        sync.Mutex // guards destroyed
+	mu        sync.Mutex // guards what follows
 	destroyed bool
+	limit     *backends.LimitError // for which the sandbox was ended as a whole; nil when for none
 }
 
 var (
@@ -196,11 +197,25 @@ func (in *Instance) Destroy(ctx context.Context) error {
 	return nil
 }
 
-// Forsake says that the sandbox was removed by other means: what is asked of it from now on answers as after Destroy.
-func (in *Instance) Forsake() {
+// Forsake says that the sandbox was removed by other means: what is asked of it from now on answers as after Destroy. limit is what
+// it was ended for, if a limit was; the processes that ended with it say so.
+func (in *Instance) Forsake(limit *backends.LimitError) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.destroyed = true
+	if !in.destroyed {
+		in.destroyed, in.limit = true, limit
+	}
+}
+
+// lastStatus is how what lived has ended with the sandbox, when nobody is left to say.
+func (in *Instance) lastStatus() backends.ExitStatus {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	status := backends.ExitStatus{Code: -1, Signal: "SIGKILL", Time: time.Now(), Limit: in.limit}
+	if in.limit != nil {
+		status.LimitsHit = []*backends.LimitError{in.limit}
+	}
+	return status
 }
 
 func wrap(act string, err error) error {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -168,8 +167,8 @@ func (e *ending) wait(
 	switch {
 	case err == nil:
 		return e.set(answer.Value()), nil
-	case in.lost(err): // it ended with its sandbox, and nobody is left to say how
-		return e.set(backends.ExitStatus{Code: -1, Signal: "SIGKILL", Time: time.Now()}), nil
+	case in.lost(err):
+		return e.set(in.lastStatus()), nil
 	}
 	return backends.ExitStatus{}, err
 }

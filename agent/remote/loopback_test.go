@@ -251,5 +251,5 @@ func TestRemotePassesTheSuite(t *testing.T) {
 	python := backendtest.Pythons(t)[0]
 	backendtest.Run(t, func(*testing.T) backends.Backend {
 		return &backend{python: python, live: make(map[string]*instance)}
-	}, backendtest.LacksUserFolders)
+	}, backendtest.LacksUserFolders, backendtest.LacksOwnNetwork)
 }

@@ -1,9 +1,11 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -24,6 +26,11 @@ func (k *kernelProcess) Park(
 		return nil, err
 	}
 	number, err := k.park(ctx, s, ask)
+	if err != nil && number != 0 { // the agent may have heard that we have it
+		k.in.c.afterwards(func(ctx context.Context) {
+			_, _ = call(ctx, k.in.c, change, k.in.c.kernel.CloseParked, &agentpb.CloseParkedRequest{Parked: number})
+		})
+	}
 	switch {
 	case err == nil:
 		return &parked{in: k.in, spec: k.spec.Name, number: number, maxFrame: k.maxFrame}, nil
@@ -36,6 +43,7 @@ func (k *kernelProcess) Park(
 	return nil, err
 }
 
+// park is the exchange about a copy. With an error it may return a number too, of a copy that is not ours for certain.
 func (k *kernelProcess) park(ctx context.Context, s *session, ask func(context.Context, string) (int, error)) (uint64, error) {
 	own, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), sessionKey{}, s))
 	defer cancel()
@@ -71,7 +79,12 @@ func (k *kernelProcess) park(ctx context.Context, s *session, ask func(context.C
 	case answer.GetParked() == 0:
 		return 0, fmt.Errorf("remote: %w: copy without a name", ErrProtocol)
 	}
-	return answer.GetParked(), nil
+	number := answer.GetParked()
+	_ = stream.CloseRequest() // which says that we have it
+	if _, err := stream.Receive(); !errors.Is(err, io.EOF) {
+		return number, cmp.Or(err, ErrProtocol)
+	}
+	return number, nil
 }
 
 // parked is a copy of a kernel that waits there.

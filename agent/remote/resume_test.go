@@ -319,6 +319,23 @@ func TestLostAgentIsToldAfterAPatience(t *testing.T) {
 	require.ErrorContains(t, err, "started again")
 }
 
+func TestWhatEndsWithItsSandboxSaysForWhichLimit(t *testing.T) {
+	f := newFar(t, backendtest.Pythons(t)[0])
+	near := openNear(t, f, nil, remote.Setup{NoForkServer: true})
+	c, err := near.in.StartCommand(t.Context(), backends.Cmd{Args: []string{"sleep", "600"}})
+	require.NoError(t, err)
+	limit := &backends.LimitError{Limit: backends.LimitMemory, Allowed: 100}
+	near.in.Forsake(limit)
+	f.setDown(errors.New("it has ended"))
+	f.cut()
+	require.NoError(t, near.Close())
+	status, err := c.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "SIGKILL", status.Signal)
+	require.Equal(t, limit, status.Limit)
+	require.Equal(t, []*backends.LimitError{limit}, status.LimitsHit)
+}
+
 func TestCallsHappenOnceWhateverBreaks(t *testing.T) {
 	f := newFar(t, backendtest.Pythons(t)[0])
 	in := openNear(t, f, nil, remote.Setup{NoForkServer: true}).in

@@ -2,6 +2,8 @@ package remote
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -10,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/ds-sandbox/ds-sandbox/agent/agentpb"
+	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
 // session is one connection to the agent, as long as it holds.
@@ -49,7 +52,7 @@ func (s *session) over() bool {
 	default:
 	}
 	if state := s.client.State(); state.Closed || state.Closing {
-		s.end()
+		s.end(errors.New("HTTP/2 has ended it"))
 		return true
 	}
 	return false
@@ -70,24 +73,28 @@ func (s *session) lostWithin(moment time.Duration) bool {
 	}
 }
 
-// end closes the connection; all calls on it fail.
-func (s *session) end() {
-	_ = s.conn.Close()
+// end closes the connection for a reason; all calls on it fail.
+func (s *session) end(reason error) {
+	s.conn.breakOff(reason)
 	_ = s.client.Close()
 }
+
+// cut is the error of a transfer that the connection's end has cut off. Once it has ended.
+func (s *session) cut() error { return fmt.Errorf("%w (%w)", backends.ErrCut, s.conn.reason) }
 
 // watchedConn tells when its connection is broken.
 type watchedConn struct {
 	net.Conn
 	once   sync.Once
-	broken chan struct{} // closed when it is
-	err    error         // of Close
+	broken chan struct{} // closed when it is, and reason and err are set
+	reason error
+	err    error // of Close
 }
 
 func (c *watchedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil {
-		_ = c.Close()
+		c.breakOff(fmt.Errorf("read: %w", short2(err)))
 	}
 	return n, err
 }
@@ -95,15 +102,20 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 func (c *watchedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		_ = c.Close()
+		c.breakOff(fmt.Errorf("write: %w", short2(err)))
 	}
 	return n, err
 }
 
 func (c *watchedConn) Close() error {
-	c.once.Do(func() {
-		close(c.broken)
-		c.err = c.Conn.Close()
-	})
+	c.breakOff(net.ErrClosed)
 	return c.err
+}
+
+// breakOff closes the connection; the first reason counts.
+func (c *watchedConn) breakOff(reason error) {
+	c.once.Do(func() {
+		c.reason, c.err = reason, c.Conn.Close()
+		close(c.broken)
+	})
 }

@@ -15,6 +15,7 @@ import (
 // watch is a watch elsewhere. Its events are fetched as they are read, so that those of a slow reader are merged there.
 type watch struct {
 	in   *Instance
+	of   files
 	id   string
 	life context.Context
 	stop context.CancelFunc
@@ -35,14 +36,14 @@ func (f files) Watch(ctx context.Context, name string, opts *backends.WatchOptio
 	if opts != nil {
 		request.Recursive, request.IncludeEntry = opts.Recursive, opts.Entry
 	}
-	answer, err := call(ctx, f.in.c, change, f.in.c.files.CreateWatcher, request)
+	answer, err := call(ctx, f.in.c, change, f.client().CreateWatcher, request)
 	if err != nil {
 		return nil, err
 	}
 	if answer.WatcherId == "" || len(answer.WatcherId) > 64 {
 		return nil, fmt.Errorf("remote: %w: watch without a name", ErrProtocol)
 	}
-	w := &watch{in: f.in, id: answer.WatcherId, reading: make(chan struct{}, 1)}
+	w := &watch{in: f.in, of: f, id: answer.WatcherId, reading: make(chan struct{}, 1)}
 	w.reading <- struct{}{}
 	w.life, w.stop = context.WithCancel(context.Background())
 	return w, nil
@@ -91,7 +92,7 @@ func (w *watch) fetch(ctx context.Context) error {
 	}
 	defer cancel()
 	defer context.AfterFunc(w.life, cancel)()
-	answer, err := call(asking, w.in.c, forever, w.in.c.files.GetWatcherEvents, &agentpb.GetWatcherEventsRequest{
+	answer, err := call(asking, w.in.c, forever, w.of.client().GetWatcherEvents, &agentpb.GetWatcherEventsRequest{
 		WatcherId: w.id, Wait: wait, Received: w.received, Max: maxEvents,
 	})
 	switch {
@@ -115,7 +116,7 @@ func (w *watch) fetch(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	for _, x := range answer.Events {
-		event, err := x.Value(w.in.workspace)
+		event, err := x.Value(w.of.base)
 		if err != nil {
 			w.err = fmt.Errorf("remote: %w: %w", ErrProtocol, err)
 			return nil
@@ -134,7 +135,7 @@ func (w *watch) Close() error {
 	w.once.Do(func() {
 		w.stop()
 		w.in.c.afterwards(func(ctx context.Context) { // an agent that is lost ends it with everything else
-			_, _ = call(ctx, w.in.c, change, w.in.c.files.RemoveWatcher, &agentpb.RemoveWatcherRequest{WatcherId: w.id})
+			_, _ = call(ctx, w.in.c, change, w.of.client().RemoveWatcher, &agentpb.RemoveWatcherRequest{WatcherId: w.id})
 		})
 	})
 	return nil

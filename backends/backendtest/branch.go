@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,6 +97,23 @@ func testBranches(t *testing.T, open Open) {
 		require.NoError(t, parked.Close(ctx), "a second time")
 		_, err = parked.Wake(ctx, backends.WakeConfig{})
 		require.Error(t, err)
+	})
+	with(t, open, "ACopyThatNobodyTookEnds", func(t *testing.T, ctx context.Context, in backends.Instance) {
+		c := startKernel(t, ctx, in, backends.KernelConfig{})
+		parked := c.park() // or skips
+		require.NoError(t, parked.Close(ctx))
+		brancher, ok := c.process.(backends.Brancher)
+		require.True(t, ok)
+		_, err := brancher.Park(ctx, func(_ context.Context, socket string) (int, error) {
+			if _, err := c.checkpoint(socket); err != nil {
+				return 0, err
+			}
+			return 0, errors.New("the answer was lost")
+		})
+		require.ErrorContains(t, err, "the answer was lost")
+		for c.run("print(len(get_ipython().kernel.brancher._copies))") != "0\n" { // else the test's time is over
+			time.Sleep(20 * time.Millisecond)
+		}
 	})
 	with(t, open, "DestroyEndsCopies", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		c := startKernel(t, ctx, in, backends.KernelConfig{})

@@ -24,6 +24,7 @@ type Lack string
 // What a backend may lack.
 const (
 	LacksUserFolders Lack = "folders of the user's own" // Spec.WorkspacePath and AllowedRoots
+	LacksOwnNetwork  Lack = "a network of its own"      // where one is taken for granted: a test's daemon outside of a container
 )
 
 // Run runs the whole suite, but for what the backend lacks.
@@ -41,6 +42,8 @@ func Run(t *testing.T, open Open, lacks ...Lack) {
 		testLinks(t, open)
 	})
 	t.Run("commands", func(t *testing.T) { testCommands(t, open) })
+	t.Run("ports", func(t *testing.T) { testPorts(t, open, lacks) })
+	t.Run("machine", func(t *testing.T) { testMachine(t, open) })
 	t.Run("heavy", func(t *testing.T) { testHeavy(t, open) })
 	t.Run("watch", func(t *testing.T) { testWatch(t, open) })
 	RunKernels(t, open)

@@ -54,7 +54,7 @@ func (b *Backend) Orphans(ctx context.Context) ([]string, error) {
 		in, err := b.reach(ctx, c)
 		if err == nil {
 			ids = append(ids, id)
-			err = in.client.Close()
+			in.drop()
 		}
 		if err != nil && !errors.Is(err, backends.ErrInUse) && !errors.Is(err, errSpare) {
 			b.config.Logger.Debug("look at container", "sandbox", id, "error", err)
@@ -83,6 +83,9 @@ func (b *Backend) known(id string) bool {
 // Adopt takes over a container whose program is dead or has let go of it. Errors: backends.ErrNotFound, backends.ErrInUse.
 func (b *Backend) Adopt(ctx context.Context, id string) (backends.Survivor, error) {
 	in, err := b.adopt(ctx, id)
+	if errors.Is(err, backends.ErrDestroyed) { // it ended since it was listed
+		err = fmt.Errorf("%w: %w", backends.ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("docker: adopt %s: %w", id, err)
 	}
@@ -107,14 +110,15 @@ func (b *Backend) adopt(ctx context.Context, id string) (*instance, error) {
 		}
 		in.changing.Lock() // a Close that comes meanwhile waits, and then destroys it
 		defer in.changing.Unlock()
-		if err := b.claim(in); err != nil {
-			return nil, errors.Join(err, in.client.Close())
+		if err = b.claim(in); err == nil {
+			if err = in.sign(ctx, b.owner.id, false); err == nil {
+				return in, nil
+			}
+			err = in.explain(ctx, err)
+			b.forget(in)
 		}
-		if err = in.sign(ctx, b.owner.id, false); err == nil {
-			return in, nil
-		}
-		b.forget(in)
-		return nil, errors.Join(err, in.client.Close())
+		in.drop()
+		return nil, err
 	}
 	return nil, backends.ErrNotFound
 }
@@ -128,13 +132,17 @@ func (b *Backend) reach(ctx context.Context, c container.Summary) (*instance, er
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the agent did not answer within %v", bootTime))
 	defer cancel()
-	if in.client, err = remote.Open(ctx, in.dial, b.remoteOptions()); err != nil {
-		return nil, in.explain(ctx, err)
+	if err = in.connect(ctx); err == nil {
+		err = in.inherit(ctx)
 	}
-	if err = in.inherit(ctx); err != nil {
-		return nil, errors.Join(err, in.client.Close())
+	if err == nil {
+		return in, nil
 	}
-	return in, nil
+	if !errors.Is(err, backends.ErrInUse) && !errors.Is(err, errSpare) {
+		err = in.explain(ctx, err)
+	}
+	in.drop()
+	return nil, err
 }
 
 // inherit reads whose the container was and what holds its limits.
@@ -157,11 +165,7 @@ func (in *instance) inherit(ctx context.Context) error {
 		return errSpare
 	}
 	in.limits, in.by = h.Limits, h.By
-	if err := in.client.Configure(ctx, remote.Setup{ID: in.id}); err != nil {
-		return err
-	}
-	in.inner = in.client.Instance()
-	return nil
+	return in.setUp(ctx, remote.Setup{ID: in.id})
 }
 
 // Kernels lists the kernels that live.
@@ -212,12 +216,11 @@ func (in *instance) Release(ctx context.Context) error {
 		return err
 	}
 	if err := in.sign(ctx, "", false); err != nil {
-		return in.lost(err)
+		return in.explain(ctx, err)
 	}
 	in.destroyed = true
 	in.backend.forget(in)
-	in.endWith(&end{err: backends.ErrDestroyed})
-	in.closing.Wait()
+	in.drop()
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (b *Backend) spareOfDead(ctx context.Context, c container.Summary) bool {
 	}
 	in, err := b.reach(ctx, c)
 	if err == nil {
-		_ = in.client.Close() // somebody's
+		in.drop() // somebody's
 	}
 	return errors.Is(err, errSpare)
 }

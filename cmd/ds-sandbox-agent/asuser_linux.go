@@ -27,12 +27,26 @@ func asUser(_ context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("as-user: group: %w", err)
 	}
-	program, err := exec.LookPath(args[3])
+	become := func() error { return daemon.BecomeUser(int(uid), int(gid)) }
+	return fmt.Errorf("as-user: %w", execute(args[3:], become))
+}
+
+// asRoot becomes root for good, where code may do that too, and executes a program: as-root -- PROGRAM ARGUMENTS.
+func asRoot(_ context.Context, args []string) error {
+	if len(args) < 2 || args[0] != "--" {
+		return errors.New("usage: ds-sandbox-agent as-root -- PROGRAM ARGUMENTS")
+	}
+	return fmt.Errorf("as-root: %w", execute(args[1:], daemon.BecomeRoot))
+}
+
+// execute becomes somebody and executes a program. It returns only when that fails.
+func execute(argv []string, become func() error) error {
+	program, err := exec.LookPath(argv[0])
 	if err != nil {
-		return fmt.Errorf("as-user: %w", err)
+		return err
 	}
-	if err := daemon.BecomeUser(int(uid), int(gid)); err != nil {
-		return fmt.Errorf("as-user: %w", err)
+	if err := become(); err != nil {
+		return err
 	}
-	return fmt.Errorf("as-user: execute %s: %w", program, unix.Exec(program, args[3:], os.Environ()))
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, argv, os.Environ()))
 }

@@ -8,3 +8,5 @@ import (
 )
 
 func asUser(context.Context, []string) error { return errors.ErrUnsupported }
+
+func asRoot(context.Context, []string) error { return errors.ErrUnsupported }

@@ -17,6 +17,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"serve":   serve,
 	"bridge":  bridge,
 	"as-user": asUser,
+	"as-root": asRoot,
 	"version": func(context.Context, []string) error {
 		_, err := fmt.Println(describe())
 		return err

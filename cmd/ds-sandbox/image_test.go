@@ -19,6 +19,12 @@ func TestCodeRunsInAContainer(t *testing.T) {
 	c = start(t, nil, "run", "--backend", "docker", "--profile", "compatible", "-c", "import subprocess; subprocess.check_output(['sudo', 'whoami'])")
 	require.Equal(t, 0, c.wait(), c.err.String())
 	require.Contains(t, c.out.String(), "root")
+	c = start(t, nil, "run", "--backend", "docker", "--allow", "192.0.2.1", "-c", `import os, socket
+print("eth0" in os.listdir("/sys/class/net"))
+try: socket.create_connection(("192.0.2.2", 80), 3)
+except ConnectionRefusedError: print("refused")`)
+	require.Equal(t, 0, c.wait(), c.err.String())
+	require.Equal(t, "True\nrefused\n", c.out.String())
 	c = start(t, nil, "run", "--backend", "docker", "--workspace", t.TempDir(), "-c", "1")
 	require.Equal(t, exitFailed, c.wait())
 	require.Contains(t, c.err.String(), "local backend")

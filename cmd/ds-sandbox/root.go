@@ -101,7 +101,6 @@ and n when the code ended by sys.exit(n).`,
 func (c *common) containerFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.image, "image", "", "what a container is made from: an `image`, or a snapshot (default that of ds-sandbox image build)")
 	flags.StringVar(&c.profile, "profile", "", "how far code may go in its container: hardened or compatible (default hardened)")
-	flags.StringVar(&c.network, "network", "", "what a container reaches: none or bridge (default none)")
 }
 
 // docker is the configuration of what speaks to the engine without a sandbox.

@@ -27,6 +27,7 @@ type sessionOptions struct {
 	workspace string
 	roots     []string
 	limits    limitOptions
+	network   networkOptions
 
 	environment map[string]string // env, checked
 	uploads     []upload          // files, checked
@@ -43,6 +44,7 @@ func (o *sessionOptions) flags(flags *pflag.FlagSet, c *common) {
 // placeFlags are those of a sandbox without a kernel.
 func (o *sessionOptions) placeFlags(flags *pflag.FlagSet, c *common) {
 	c.containerFlags(flags)
+	o.network.flags(flags, &c.network)
 	flags.StringArrayVarP(&o.env, "env", "e", nil, "NAME=VALUE for the code's environment, or NAME to pass ours on; repeatable")
 	flags.StringArrayVarP(&o.files, "file", "f", nil, "copy this file or folder into the workspace, PATH or PATH=NAME; repeatable")
 	flags.BoolVar(&o.follow, "follow", false, "--file also follows links that lead out of the folder (those inside it always are)")
@@ -58,6 +60,9 @@ func (o *sessionOptions) placeFlags(flags *pflag.FlagSet, c *common) {
 // check reads the options, before anything is started.
 func (o *sessionOptions) check() error {
 	if err := o.limits.check(); err != nil {
+		return err
+	}
+	if err := o.network.check(); err != nil {
 		return err
 	}
 	switch backends.Isolation(o.isolation) {
@@ -148,7 +153,7 @@ func (o *sessionOptions) start(ctx context.Context, s *streams, c *common) (_ *s
 	ses.sandbox, err = ses.engine.Create(ctx, &sandbox.Options{
 		Language: o.kernel, Env: o.environment, TimeToLive: sandbox.NoTimeout, Lazy: o.lazy, Isolation: backends.Isolation(o.isolation),
 		WorkspacePath: o.workspace, AllowedRoots: o.roots,
-		Limits: o.limits.limits,
+		Limits: o.limits.limits, Container: backends.Container{Network: o.network.network},
 	})
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log"
 
+	"github.com/ds-sandbox/ds-sandbox/backends"
 	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
@@ -27,18 +28,8 @@ func run(ctx context.Context) error {
 		return err
 	}
 
-	// Each fork has the data without loading it; nothing that one does is seen by another.
-	forks, err := sbx.Fork(ctx, 3, nil)
-	if err != nil {
+	if err := tryEach(ctx, sbx); err != nil {
 		return err
-	}
-	for i, fork := range forks {
-		defer fork.Kill(ctx) //nolint:errcheck // as above
-		tried, err := fork.RunCode(ctx, fmt.Sprintf("data = data[::%d]; len(data)", i+2), nil)
-		if err != nil {
-			return err
-		}
-		fmt.Println("every", i+2, "th:", tried.Text())
 	}
 
 	// A checkpoint can be gone back to any number of times.
@@ -63,5 +54,47 @@ func run(ctx context.Context) error {
 		return err
 	}
 	fmt.Println("kept:", kept.Text())
+	return nil
+}
+
+// tryEach tries the ways to go on: at once in forks, where the backend has them, else one after the other from a checkpoint.
+func tryEach(ctx context.Context, sbx *sandbox.Sandbox) error {
+	const ways = 3
+	way := func(i int) string { return fmt.Sprintf("data = data[::%d]; len(data)", i+2) }
+
+	// Each fork has the data without loading it; nothing that one does is seen by another.
+	forks, err := sbx.Fork(ctx, ways, nil)
+	if err == nil {
+		fmt.Println("in forks:")
+		for i, fork := range forks {
+			defer fork.Kill(ctx) //nolint:errcheck // the program ends soon
+			tried, err := fork.RunCode(ctx, way(i), nil)
+			if err != nil {
+				return err
+			}
+			fmt.Println("every", i+2, "th:", tried.Text())
+		}
+		return nil
+	}
+	if !errors.Is(err, backends.ErrUnsupported) {
+		return err
+	}
+	fmt.Println("one after the other:", err)
+	c := sbx.DefaultContext()
+	loaded, err := c.Checkpoint(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer loaded.Drop(ctx) //nolint:errcheck // as above
+	for i := range ways {
+		tried, err := sbx.RunCode(ctx, way(i), nil)
+		if err != nil {
+			return err
+		}
+		fmt.Println("every", i+2, "th:", tried.Text())
+		if err := c.Rollback(ctx, loaded); err != nil {
+			return err
+		}
+	}
 	return nil
 }

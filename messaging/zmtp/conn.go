@@ -46,7 +46,7 @@ type Conn struct {
 	peer     zmq4.Metadata
 	maxFrame int64
 	skips    bool
-	pace     pacer // the reader's
+	pace     *pacer
 
 	writing  sync.Mutex // held while a message is written
 	writeErr error      // set when a message was written in part: nothing may follow it
@@ -91,7 +91,7 @@ func open(ctx context.Context, conn net.Conn, opts *Options, server bool) (_ *Co
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("zmtp: %w", err)
 	}
-	return &Conn{conn: conn, r: g.r, peer: shaken.Peer.Meta, maxFrame: maxFrame, skips: opts.SkipOversize}, nil
+	return &Conn{conn: conn, r: g.r, peer: shaken.Peer.Meta, maxFrame: maxFrame, skips: opts.SkipOversize, pace: newPacer()}, nil
 }
 
 // shake does the handshake. The library panics at a socket type that it does not know, which is the peer's to name; it runs

@@ -186,6 +186,9 @@ func (l *Link) Send(ctx context.Context, channel messaging.Channel, frames [][]b
 	if !ok || channel == messaging.IOPub {
 		return fmt.Errorf("zmtp: nothing can be sent on channel %q", channel)
 	}
+	for _, c := range l.conns {
+		c.pace.expect()
+	}
 	return conn.WriteMessage(ctx, frames)
 }
 

@@ -51,7 +51,7 @@ func (c *Conn) receive() (int, error) {
 }
 
 // buffered returns the next message if all of it has been received already, in one allocation for its bytes;
-// else nil, with nothing consumed.
+// else nil, with nothing consumed. One over the limit is none: readSlow says what becomes of it.
 func (c *Conn) buffered() [][]byte {
 	b, _ := c.r.Peek(c.r.Buffered())
 	var bodies [8]struct{ from, to int }
@@ -66,6 +66,9 @@ func (c *Conn) buffered() [][]byte {
 		bodies[count].from, bodies[count].to = from, at
 		count++
 		total += int(size)
+		if int64(total) > c.maxFrame {
+			return nil
+		}
 		if flags&flagMore == 0 {
 			break
 		}

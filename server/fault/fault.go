@@ -83,7 +83,8 @@ var table = []entry{
 	as[*fleet.SpecError](http.StatusBadRequest, InvalidArgument),
 	as[*http.MaxBytesError](http.StatusRequestEntityTooLarge, TooLarge),
 
-	is(http.StatusNotFound, NotFound, fleet.ErrNotFound, fleet.ErrNoTemplate, fleet.ErrNoSnapshot, sandbox.ErrKilled, sandbox.ErrRemoved),
+	is(http.StatusNotFound, NotFound, fleet.ErrNotFound, fleet.ErrNoTemplate, fleet.ErrNoSnapshot, sandbox.ErrKilled, sandbox.ErrRemoved,
+		backends.ErrDestroyed),
 	is(http.StatusConflict, Conflict, fleet.ErrPaused, fleet.ErrRunning),
 	is(http.StatusServiceUnavailable, Unavailable, fleet.ErrClosed, sandbox.ErrClosed, sandbox.ErrDetached),
 
@@ -93,7 +94,8 @@ var table = []entry{
 	is(http.StatusRequestEntityTooLarge, TooLarge, sandbox.ErrTooLarge),
 	is(http.StatusBadRequest, InvalidArgument,
 		backends.ErrInvalidName, backends.ErrOutside, backends.ErrNotRegular, backends.ErrIsDir, backends.ErrNotDir, backends.ErrNotEmpty,
-		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrForeignContext, kernel.ErrNotExecute),
+		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrInvalidEnv, sandbox.ErrForeignContext,
+		kernel.ErrNotExecute),
 	as[*sandbox.RefusedError](http.StatusConflict, FailedPrecondition),
 	is(http.StatusConflict, FailedPrecondition, sandbox.ErrCulled, sandbox.ErrReentrant),
 

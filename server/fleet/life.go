@@ -71,6 +71,9 @@ func (m *Member) inTurn(ctx context.Context, act func(ctx context.Context) error
 		return m.reason(context.Cause(ctx))
 	}
 	defer m.turn.Release(1)
+	if m.life.Err() != nil {
+		return m.notFound()
+	}
 	return m.reason(act(ctx))
 }
 
@@ -81,6 +84,8 @@ func (m *Member) reason(err error) error {
 	}
 	return err
 }
+
+func (m *Member) notFound() error { return fmt.Errorf("%w: %q", ErrNotFound, m.id) }
 
 // SetTimeout lets the member's time end d from now. Errors: *SpecError, ErrPaused, ErrNotFound.
 func (m *Member) SetTimeout(d time.Duration) error {
@@ -107,7 +112,7 @@ func (m *Member) putOff(d time.Duration, choose func(now, asked time.Time) time.
 	defer m.mu.Unlock()
 	switch {
 	case m.dead:
-		return fmt.Errorf("%w: %q", ErrNotFound, m.id)
+		return m.notFound()
 	case m.state != Running:
 		return ErrPaused
 	}
@@ -159,7 +164,8 @@ func (m *Member) pause(ctx context.Context, epoch int) error {
 	})
 }
 
-// Resume lets a paused member go on for a time, 0 being that of its creation. Errors: ErrRunning, *SpecError, ErrNotFound, the cause of ctx.
+// Resume lets a paused member go on for a time, 0 being that of its creation. Errors: ErrRunning, *SpecError, ErrNotFound, the cause
+// of ctx.
 func (m *Member) Resume(ctx context.Context, timeout time.Duration) error {
 	resumed, err := m.wake(ctx, timeout)
 	if err == nil && !resumed {
@@ -185,9 +191,11 @@ func (m *Member) Connect(ctx context.Context, timeout time.Duration) (resumed bo
 // ErrNotFound, the cause of ctx.
 func (m *Member) Awake(ctx context.Context) error {
 	m.mu.Lock()
-	state, auto := m.state, m.spec.AutoResume
+	state, auto, dead := m.state, m.spec.AutoResume, m.dead
 	m.mu.Unlock()
 	switch {
+	case dead:
+		return m.notFound()
 	case state == Running:
 		return nil
 	case !auto:
@@ -261,7 +269,7 @@ func (m *Member) end(ctx context.Context, why EndReason) error {
 		return fmt.Errorf("kill %s: still ending: %w", m.id, context.Cause(ctx))
 	}
 	if !first {
-		return fmt.Errorf("%w: %q", ErrNotFound, m.id)
+		return m.notFound()
 	}
 	return m.endErr
 }

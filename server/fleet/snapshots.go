@@ -198,6 +198,16 @@ func (k *snapshots) find(owner, id string) *snapshot {
 	return nil
 }
 
+// get describes an owner's snapshot.
+func (k *snapshots) get(owner, id string) (Snapshot, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.find(owner, id); s != nil {
+		return s.Snapshot, true
+	}
+	return Snapshot{}, false
+}
+
 func (k *snapshots) list(owner string) []Snapshot {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -93,10 +93,13 @@ func (f *Fleet) Template(owner *Owner, name string) (Template, error) {
 	all := f.Templates(owner)
 	for _, candidate := range []string{name, untagged(name)} {
 		for _, t := range all {
-			if t.is(candidate) || untagged(t.ID) == candidate {
+			if t.is(candidate) {
 				return t, nil
 			}
 		}
+	}
+	if s, ok := f.snapshots.get(owner.Name, name); ok {
+		return Template{ID: s.ID, Aliases: s.Names, Snapshot: true}, nil
 	}
 	known := make([]string, len(all))
 	for i, t := range all {

@@ -30,6 +30,12 @@ class Parked:
         if wait:
             self.collect()
 
+    def keep(self) -> None:
+        """Makes the copy ours. Without it, it would end when it sees that its socket is gone."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.socket)
+            s.sendall(b'{"op": "keep"}\n')
+
     def collect(self) -> None:
         """Waits for the reply, and keeps others for Kernel.collect_any."""
         self.reply = self.kernel.reply_to(self.number)["content"]
@@ -49,6 +55,22 @@ class Parked:
     def wake(self, stay: bool = True, **order) -> Copy:
         return Copy(self, stay, order)
 
+    def wake_in_vain(self) -> int:
+        """Wakes a copy and does not take it; returns its process."""
+        connection = write_connection(self.folder, key=os.urandom(8).hex())
+        with socket.socket(socket.AF_UNIX) as s:
+            return self.order(s, connection, os.devnull, stay=True)["pid"]
+
+    def order(self, s: socket.socket, connection: str, output: str, **order) -> dict:
+        """Orders a kernel over a new connection, and returns the answer."""
+        s.settimeout(PATIENCE)
+        s.connect(self.socket)
+        line = json.dumps({"op": "wake", "connection": connection, **order})
+        with open(output, "w") as out:
+            socket.send_fds(s, [line.encode() + b"\n"], [out.fileno()])
+        with s.makefile() as f:
+            return json.loads(f.readline() or '{"error": "nothing"}')
+
 
 class Copy(Kernel):
     """A kernel that was woken."""
@@ -57,13 +79,9 @@ class Copy(Kernel):
         self.folder = tempfile.mkdtemp(prefix="dsc")
         self.connection = write_connection(self.folder, key=os.urandom(8).hex())
         self.output = os.path.join(self.folder, "output")
-        with socket.socket(socket.AF_UNIX) as s, open(self.output, "w") as out:
-            s.settimeout(PATIENCE)
-            s.connect(parked.socket)
-            line = json.dumps({"op": "wake", "connection": self.connection, "stay": stay, **order})
-            socket.send_fds(s, [line.encode() + b"\n"], [out.fileno()])
-            with s.makefile() as f:
-                self.answer = json.loads(f.readline() or '{"error": "nothing"}')
+        with socket.socket(socket.AF_UNIX) as s:
+            self.answer = parked.order(s, self.connection, self.output, stay=stay, **order)
+            s.sendall(b"\n")
         assert "pid" in self.answer, (self.answer, open(self.output).read())
         self.pid = self.answer["pid"]
         self.client = connect(self.connection)

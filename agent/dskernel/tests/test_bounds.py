@@ -10,8 +10,7 @@ from supervise import host, start, wait_marked
 
 NULL = os.devnull
 SHOW = "import os, resource\n"
-SHOW += "print([resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in ('FSIZE', 'NOFILE', 'CPU')])\n"
-SHOW += "print(open('/proc/self/oom_score_adj').read().strip())"
+SHOW += "print([resource.getrlimit(getattr(resource, 'RLIMIT_' + n)) for n in ('FSIZE', 'NOFILE', 'CPU')])"
 
 
 def start_bound(keeper, argv, limits, stdout=None):
@@ -29,15 +28,15 @@ def start_bound(keeper, argv, limits, stdout=None):
 def test_program_is_bound_before_it_runs(python, tmp_path):
     group = tmp_path / "cgroup.procs"
     group.touch()
-    limits = {"groups": [str(group)], "oom": 500}
-    limits["rlimits"] = {"RLIMIT_FSIZE": 1000, "RLIMIT_NOFILE": 8, "RLIMIT_CPU": 7}
+    rlimits = {"RLIMIT_FSIZE": 1000, "RLIMIT_NOFILE": 8, "RLIMIT_CPU": 7}
+    limits = {"groups": [str(group)], "rlimits": rlimits}
     with host(python) as h:
         keeper, _ = h.keep()
         read, write = os.pipe()
         answer = start_bound(keeper, [python, "-I", "-S", "-c", SHOW], limits, write)
         os.close(write)
         with open(read) as f:
-            assert f.read() == "[(1000, 1000), (8, 8), (7, 7)]\n500\n"
+            assert f.read() == "[(1000, 1000), (8, 8), (7, 7)]\n"
         assert keeper.event("exit", answer["pid"])["code"] == 0
     assert group.read_text() == "0", "the program itself joins"
 
@@ -51,7 +50,6 @@ def test_program_that_cannot_be_bound_does_not_run(python, tmp_path):
             {"rlimits": {"NOFILE": 1}},
             {"rlimits": {"RLIMIT_X": 1}},
             {"rlimits": 3},
-            {"oom": "x"},
             [1],
         ):
             assert "bad request" in start_bound(keeper, ["/bin/true"], limits)["error"]

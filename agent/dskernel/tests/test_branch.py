@@ -8,6 +8,7 @@ import time
 import pytest
 from branching import Parked, Refused
 from kernel import Kernel
+from supervise import wait_gone
 
 PNG = "image/png"
 
@@ -252,6 +253,20 @@ def test_a_socket_that_cannot_be_made_leaves_the_kernel_unharmed(kernel):
         Parked(kernel, socket="/no/such/folder/p")
     assert "FileNotFoundError" in str(e.value)
     assert kernel.run("1 + 1").result == "2"
+
+
+def test_what_is_given_up_ends(kernel):
+    kernel.run("x = 5")
+    with Parked(kernel) as kept, Parked(kernel) as unwanted:
+        kept.keep()
+        for parked in (kept, unwanted):
+            os.rename(parked.socket, parked.socket + "x")
+        wait_gone([unwanted.pid])
+        kept.socket += "x"
+        pid = kept.wake_in_vain()
+        wait_gone([pid])
+        with kept.wake() as copy:
+            assert copy.run("x").result == "5"
 
 
 def test_warnings(kernel):

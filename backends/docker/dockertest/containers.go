@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
@@ -30,12 +31,15 @@ func Siblings(t testing.TB, sandboxID string) map[string]string {
 	return all
 }
 
-// RemoveContainer removes a container behind the back of who has made it.
+// RemoveContainer removes a container behind the back of who has made it. One that is gone already is no error.
 func RemoveContainer(t testing.TB, id string) {
 	t.Helper()
 	api := reach(t)
 	defer func() { _ = api.Close() }()
-	require.NoError(t, api.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true}))
+	err := api.ContainerRemove(context.Background(), id, container.RemoveOptions{Force: true})
+	if !errdefs.IsNotFound(err) {
+		require.NoError(t, err)
+	}
 }
 
 func reach(t testing.TB) *client.Client {
@@ -51,4 +55,24 @@ func list(t testing.TB, api *client.Client, label string) []container.Summary {
 	found, err := api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: ours})
 	require.NoError(t, err)
 	return found
+}
+
+// KillContainer kills a container behind the back of who has made it.
+func KillContainer(t testing.TB, id string) {
+	t.Helper()
+	api := reach(t)
+	defer func() { _ = api.Close() }()
+	require.NoError(t, api.ContainerKill(context.Background(), id, "KILL"))
+}
+
+// NeedRuntime skips a test where the engine has no runtime of that name.
+func NeedRuntime(t testing.TB, name string) {
+	t.Helper()
+	api := reach(t)
+	defer func() { _ = api.Close() }()
+	info, err := api.Info(context.Background())
+	require.NoError(t, err)
+	if _, ok := info.Runtimes[name]; !ok {
+		t.Skipf("the engine at %s has no runtime %s: register it in its daemon.json", api.DaemonHost(), name)
+	}
 }

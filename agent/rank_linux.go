@@ -1,0 +1,27 @@
+package agent
+
+import (
+	"path/filepath"
+	"strconv"
+)
+
+// How the system ranks processes when it has to kill one: by what they have in memory, and a thousandth of all that there may be for
+// each point of this.
+const (
+	codeRank = 500 // of the code's above our own
+	maxRank  = 1000
+	rankFile = "oom_score_adj"
+)
+
+// beforeUs is the rank of the code's processes. Without one a program of ours is taken for a smaller one that fills memory otherwise
+// than by pages of its own, as with files in memory.
+func beforeUs() int {
+	own, _ := readControl("/proc/self", rankFile, "")
+	return min(int(own)+codeRank, maxRank)
+}
+
+// setRank gives a process that has just been started its rank. The keeper's child can't do it: as the keeper, which nobody may trace,
+// it may not write there. It is a wish only: of a process that has become another user's, or has ended.
+func setRank(pid, rank int) {
+	_ = writeProc(filepath.Join("/proc", strconv.Itoa(pid), rankFile), strconv.Itoa(rank))
+}

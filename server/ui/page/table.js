@@ -1,0 +1,76 @@
+// A table of data, with its rows in the order that is asked for.
+
+import { h } from "./dom.js";
+
+const STEP = 100; // rows that are shown at once
+
+/** A table as an element; null when the data is none. */
+export function table(data, about) {
+  const columns = columnsOf(data, about);
+  if (!columns.length) return null;
+  const count = Math.max(...columns.map((c) => c.values.length));
+  const [rows, width] = Array.isArray(about?.shape) && about.shape.length === 2 ? about.shape : [count, columns.length];
+  let order = [...Array(count).keys()];
+  let by = null;
+  let limit = STEP;
+  const body = h("tbody");
+  const foot = h("p", { class: "caption" });
+  const more = h("button", { class: "button small", onclick: () => { limit += 10 * STEP; draw(); } });
+  const heads = columns.map((c) => h("th", { scope: "col", class: c.numeric ? "number" : "", title: c.dtype ?? null, "aria-sort": "none" },
+    h("button", { onclick: () => sort(c) }, c.name)));
+  const sort = (c) => {
+    const down = by?.column === c && !by.down;
+    by = by?.column === c && by.down ? null : { column: c, down };
+    order = [...Array(count).keys()];
+    if (by) order.sort((a, b) => compare(c.values[a], c.values[b], down) || a - b);
+    heads.forEach((head, i) => head.setAttribute("aria-sort", by?.column === columns[i] ? (down ? "descending" : "ascending") : "none"));
+    draw();
+  };
+  const draw = () => {
+    body.replaceChildren(...order.slice(0, limit).map((row) => h("tr", {}, columns.map((c) => {
+      const value = c.values[row];
+      const missing = value === null || value === undefined;
+      return h(c.index ? "th" : "td", { class: [c.numeric ? "number" : "", missing ? "missing" : ""].join(" ").trim() || null, scope: c.index ? "row" : null },
+        missing ? "–" : cell(value, c));
+    }))));
+    more.hidden = limit >= count;
+    more.textContent = `Show more of ${count.toLocaleString("en")}`;
+  };
+  const few = count < rows ? `, the first ${count.toLocaleString("en")} of them here` : "";
+  foot.textContent = `${rows.toLocaleString("en")} ${rows === 1 ? "row" : "rows"} × ${width.toLocaleString("en")} ${width === 1 ? "column" : "columns"}${few}`;
+  draw();
+  return h("div", { class: "table" }, h("div", { class: "scroll", tabindex: 0 }, h("table", {}, h("thead", {}, h("tr", {}, heads)), body)), more, foot);
+}
+
+function columnsOf(data, about) {
+  const columns = [];
+  const add = (name, dtype, values, index) => {
+    if (!Array.isArray(values)) return;
+    const numbers = values.filter((v) => v !== null);
+    const numeric = numbers.length > 0 && numbers.every((v) => typeof v === "number");
+    columns.push({ name: String(name), dtype, values, index, numeric, digits: numeric ? digits(numbers) : 0 });
+  };
+  for (const c of Array.isArray(about?.index) ? about.index : []) add(c.name ?? "", c.dtype, c.values, true);
+  const named = Array.isArray(about?.columns) ? about.columns : Object.keys(data).map((name) => ({ name }));
+  for (const c of named) add(c.name, c.dtype, Object.hasOwn(data, c.name) ? data[c.name] : undefined, false);
+  return columns;
+}
+
+/** How many digits after the point tell the numbers of a column apart. */
+function digits(numbers) {
+  if (numbers.every(Number.isInteger)) return 0;
+  const most = Math.max(...numbers.slice(0, 1000).map(Math.abs));
+  return most >= 1000 ? 2 : most >= 1 ? 4 : 6;
+}
+
+function cell(value, c) {
+  if (typeof value === "number" && c.digits && Math.abs(value) >= 1e-6 && Math.abs(value) < 1e12) return String(Number(value.toFixed(c.digits)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function compare(a, b, down) {
+  const [noA, noB] = [a === null || a === undefined, b === null || b === undefined];
+  if (noA || noB) return noA - noB; // missing ones last either way
+  const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  return down ? -order : order;
+}
