@@ -122,8 +122,9 @@ manager.register_target("echo", opened)`);
     comm.close();
   },
   async interrupt() {
-    const future = kernel.requestExecute({ code: 'import time\ntime.sleep(60)' });
-    await new Promise(resolve => { future.onIOPub = m => { if (m.header.msg_type === 'execute_input') resolve(); }; });
+    // Not at its execute_input: between that and the code ipykernel loses an interrupt.
+    const future = kernel.requestExecute({ code: 'import time\nprint("runs", flush=True)\ntime.sleep(60)' });
+    await new Promise(resolve => { future.onIOPub = m => { if (m.header.msg_type === 'stream') resolve(); }; });
     await kernel.interrupt();
     assert.equal((await future.done).content.ename, 'KeyboardInterrupt');
   },
