@@ -39,7 +39,7 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules build agent image clean
+.PHONY: help run test test-all test-fronts packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules build agent image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,21 @@ test: test-setup ## every test, on each Python there is
 
 test-all: build ## what takes hours besides: see CONTRIBUTING.md; STAGES="debian soak" for some of it
 	@.ci/test-all $(STAGES)
+
+# The front ends that server/jupyter is tested with, as they are published; needs node.
+FRONTS      := $(CACHE)/jupyter
+FRONTS_FROM := server/jupyter/testdata/fronts
+test-fronts: $(FRONTS)/node/node_modules $(FRONTS)/venv
+
+$(FRONTS)/node/node_modules: $(FRONTS_FROM)/package-lock.json
+	@mkdir -p '$(@D)' && cp '$(FRONTS_FROM)/package.json' '$(FRONTS_FROM)/package-lock.json' '$(@D)'
+	cd '$(@D)' && npm ci --ignore-scripts --no-audit --no-fund
+	@touch '$@'
+
+$(FRONTS)/venv: $(FRONTS_FROM)/requirements.txt | test-setup
+	@mkdir -p '$(@D)'
+	@$(pythons) >/dev/null; "$$python" -m venv --clear '$@' && '$@/bin/pip' install -q --disable-pip-version-check -r '$<' || { rm -rf '$@'; exit 1; }
+	@touch '$@'
 
 # Tests of PACKAGES alone, with ARGS of go test.
 packages: test-setup

@@ -43,6 +43,7 @@ var allowed = map[string]string{
 	"report":               "notebook",
 	"server":               "backends sandbox server/access server/fault server/fleet",
 	"server/fleet":         "backends sandbox",
+	"server/jupyter":       "messaging backends kernel sandbox server/access server/fault server/fleet",
 	"server/access":        "server/fleet",
 	"server/fault":         "backends kernel sandbox server/fleet server/access",
 	"server/bridge":        "backends messaging sandbox server/fault server/fleet",

@@ -98,7 +98,7 @@ func (c *Context) detachAll() {
 
 // StartMessage is StartCode for an execute_request that a front end made: it takes the same turn and stands in the journal. The kernel
 // sees its own id, see kernel.Conn.ExecuteMessage. It has no time limit, and what it shows is read with Attach: Run.Next gives the end
-// alone. The caller calls Wait; InputRequests are answered with Forward. Errors: kernel.ErrNotExecute and StartCode's.
+// alone. The caller calls Wait; InputRequests are answered with Run.Answer. Errors: kernel.ErrNotExecute and StartCode's.
 func (c *Context) StartMessage(ctx context.Context, m *messaging.Message) (*Run, error) {
 	content, err := m.Decode()
 	request, ok := content.(*messaging.ExecuteRequest)
@@ -113,6 +113,13 @@ func (c *Context) StartMessage(ctx context.Context, m *messaging.Message) (*Run,
 		return nil, fmt.Errorf("sandbox: run: %w", c.sandbox.reason(err))
 	}
 	return run, nil
+}
+
+// Answer passes on the input_reply with which a front end answers an InputRequest of a run of StartMessage's. The journal does not have the
+// line: it may be a password. Errors: ErrPaused, ErrKilled, kernel.ErrDead.
+func (r *Run) Answer(ctx context.Context, m *messaging.Message) error {
+	r.context.journal.answered(r.record, "") // before it is sent, for the kernel is fast
+	return r.context.Forward(ctx, m)
 }
 
 // Forward sends any other message of a front end's to the kernel at once, also past a run under way. Errors: ErrPaused, ErrKilled,

@@ -34,6 +34,9 @@ func eachFraming(t *testing.T, test func(t *testing.T, d *daemon, k kernelModel,
 	})
 }
 
+// sleep is code that has begun once it prints: between its execute_input and the code ipykernel loses an interrupt.
+const sleep = "import time; print('runs', flush=True); time.sleep(60)"
+
 func TestRunOverWebSocket(t *testing.T) {
 	eachFraming(t, func(t *testing.T, d *daemon, k kernelModel, framing messaging.Framing) {
 		f := d.connect(k, framing, "")
@@ -53,8 +56,8 @@ func TestRunOverWebSocket(t *testing.T) {
 
 		// Control goes past a run; what nobody answers, such as comm_msg, harms nobody.
 		f.send(messaging.Shell, "comm_msg", map[string]any{"comm_id": "none", "data": map[string]any{}})
-		slow := f.execute("import time; time.sleep(60)")
-		f.until(func(m *messaging.Message) bool { return m.ParentID() == slow && m.Header.MsgType == "execute_input" })
+		slow := f.execute(sleep)
+		f.until(func(m *messaging.Message) bool { return m.ParentID() == slow && m.Header.MsgType == "stream" })
 		status, _, _ := d.ask("POST", "/api/kernels/"+k.ID+"/interrupt", "", nil)
 		require.Equal(t, http.StatusNoContent, status)
 		require.Equal(t, "KeyboardInterrupt", field(of(t, f.done(slow), "execute_reply"), "ename"))
@@ -273,8 +276,8 @@ func TestRestartIsHeardByAll(t *testing.T) {
 		k := d.start()
 		f := d.connect(k, messaging.FramingV1, "")
 		f.done(f.execute("x = 1"))
-		slow := f.execute("import time; time.sleep(60)")
-		f.until(func(m *messaging.Message) bool { return m.ParentID() == slow && m.Header.MsgType == "execute_input" })
+		slow := f.execute(sleep)
+		f.until(func(m *messaging.Message) bool { return m.ParentID() == slow && m.Header.MsgType == "stream" })
 		status, body, _ := d.ask("POST", "/api/kernels/"+k.ID+"/restart", "", nil)
 		require.Equal(t, http.StatusOK, status, body)
 		seen := f.done(slow)
@@ -352,8 +355,8 @@ func TestEndOfAKernelEndsItsWebSockets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := d.start()
 			f := d.connect(k, messaging.FramingV1, "tab")
-			f.execute("import time; time.sleep(60)")
-			f.until(func(m *messaging.Message) bool { return m.Header.MsgType == "execute_input" })
+			f.execute(sleep)
+			f.until(func(m *messaging.Message) bool { return m.Header.MsgType == "stream" })
 			end(k, f)
 			require.Equal(t, websocket.CloseNormalClosure, f.closed())
 			_, resp, err := d.dial(k, messaging.FramingV1, "tab", nil)
@@ -377,8 +380,8 @@ func TestEndOfTheServerAsksClientsToComeBack(t *testing.T) {
 	d := serve(t, nil)
 	k := d.start()
 	f := d.connect(k, messaging.FramingV1, "tab")
-	f.execute("import time; time.sleep(60)")
-	f.until(func(m *messaging.Message) bool { return m.Header.MsgType == "execute_input" })
+	f.execute(sleep)
+	f.until(func(m *messaging.Message) bool { return m.Header.MsgType == "stream" })
 	d.handler.Close()
 	require.Equal(t, websocket.CloseServiceRestart, f.closed())
 	_, resp, err := d.dial(k, messaging.FramingV1, "tab", nil)

@@ -28,7 +28,7 @@ import (
 )
 
 // patience bounds every wait of these tests; nothing here comes near it.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -35,6 +35,8 @@ type shell struct {
 // following is a run of the client's.
 type following struct {
 	request *messaging.Message
+	started chan struct{} // closed when run is known, or will never be
+	run     *sandbox.Run  // nil when it did not start
 	over    chan struct{} // closed when its end has been told
 }
 
@@ -53,8 +55,8 @@ func (c *client) take(m *messaging.Message) error {
 	case m.Channel == messaging.IOPub: // clients publish nothing
 		return nil
 	case m.Channel == messaging.Stdin:
-		if kind == "input_reply" && c.mayAnswer() {
-			c.forward(m)
+		if kind == "input_reply" {
+			c.answer(m)
 		}
 		return nil
 	case kind == "shutdown_request":
@@ -155,30 +157,30 @@ func (c *client) forward(m *messaging.Message) {
 
 // execute starts a run when its turn has come, and returns when the kernel has it.
 func (c *client) execute(m *messaging.Message) {
-	f := &following{request: m, over: make(chan struct{})}
+	f := &following{request: m, started: make(chan struct{}), over: make(chan struct{})}
 	c.mu.Lock()
 	c.shell.run = f // before it starts: what it asks for comes at once
 	c.mu.Unlock()
 	err := c.hub.kernel.member.Awake(c.hub.life)
-	var run *sandbox.Run
 	if err == nil {
-		run, err = c.hub.kernel.context.StartMessage(c.hub.life, m)
+		f.run, err = c.hub.kernel.context.StartMessage(c.hub.life, m)
 	}
+	close(f.started)
 	if err != nil {
 		c.fail(m, err)
 		close(f.over)
 		return
 	}
-	if !c.hub.spawn(func() { c.follow(f, run) }) {
-		_ = run.Close()
+	if !c.hub.spawn(func() { c.follow(f) }) {
+		_ = f.run.Close()
 		close(f.over)
 	}
 }
 
 // follow waits for the end of a run.
-func (c *client) follow(f *following, run *sandbox.Run) {
+func (c *client) follow(f *following) {
 	defer close(f.over)
-	execution, err := run.Wait(context.Background()) // it ends with the hub's life
+	execution, err := f.run.Wait(context.Background()) // it ends with the hub's life
 	if err != nil && c.asked.has(f.request.Header.MsgID) {
 		c.fail(f.request, err)
 	}
@@ -220,14 +222,24 @@ func (c *client) asks(request *messaging.Message) {
 	c.asking = request.ParentID()
 }
 
-// mayAnswer reports whether the client's run waits for input, which is answered once.
-func (c *client) mayAnswer() bool {
+// answer gives the client's run the line it has asked for, once.
+func (c *client) answer(m *messaging.Message) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	run := c.shell.run
-	may := run != nil && !run.isOver() && c.asking == run.request.Header.MsgID
+	f := c.shell.run
+	asked := f != nil && !f.isOver() && c.asking == f.request.Header.MsgID
 	c.asking = ""
-	return may
+	c.mu.Unlock()
+	if !asked {
+		return
+	}
+	if <-f.started; f.run == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.hub.life, forwardPatience)
+	defer cancel()
+	if err := f.run.Answer(ctx, m); err != nil { // the run ends, which is told
+		c.hub.handler.opts.Logger.Debug("answer input", "kernel", c.hub.kernel.id(), "error", err)
+	}
 }
 
 // awaitRun waits until the end of the client's latest run has been told.
