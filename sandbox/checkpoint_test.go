@@ -205,7 +205,8 @@ _ = f.write("2"); f.flush(); shutil.move("log", "log.old")`
 		require.Equal(t, "(1, False, True)", value(t, ctx, sbx, "x, os.path.exists('made'), os.path.exists('kept')"))
 		// A run that would not end is not writing any more when the files come back.
 		stubborn := "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: open('made', 'a').write('x'); time.sleep(0.001)"
-		_, err = sbx.RunCode(ctx, stubborn, &sandbox.RunOptions{Undoable: true, UndoFiles: true, Timeout: 100 * time.Millisecond})
+		// Its time is long enough for it to have begun with ignoring interrupts.
+		_, err = sbx.RunCode(ctx, stubborn, &sandbox.RunOptions{Undoable: true, UndoFiles: true, Timeout: time.Second})
 		timeout := new(sandbox.TimeoutError)
 		require.ErrorAs(t, err, &timeout)
 		require.Equal(t, sandbox.StepRollback, timeout.Step)
