@@ -2,7 +2,6 @@ package sandbox_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,11 +17,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if what := os.Getenv(leavingVariable); what != "" {
-		play := map[string]func() error{"run": leave, "spares": leaveSpares}[what]
-		fmt.Fprintln(os.Stderr, play())
-		os.Exit(1)
-	}
 	goleak.VerifyTestMain(tests{m})
 }
 
@@ -69,9 +63,7 @@ func withSandbox(t *testing.T, test func(t *testing.T, ctx context.Context, sbx 
 	t.Helper()
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := engineFor(t, python)
-		t.Cleanup(func() { killAll(t, engine) })
-		sbx, err := engine.Create(ctx, nil)
+		sbx, err := engineFor(t, python).Create(ctx, nil)
 		require.NoError(t, err)
 		test(t, ctx, sbx)
 	})

@@ -27,8 +27,15 @@ type sharedEngine struct {
 	dir string
 }
 
-// engineFor is the engine that tests share on a Python. TestMain ends it.
+// engineFor is the engine that tests share on a Python. The test's sandboxes end with it, and the engine by TestMain.
 func engineFor(t *testing.T, python *agent.Python) *sandbox.Engine {
+	t.Helper()
+	e := sharedFor(t, python)
+	t.Cleanup(func() { killAll(t, e) })
+	return e
+}
+
+func sharedFor(t *testing.T, python *agent.Python) *sandbox.Engine {
 	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
