@@ -88,7 +88,7 @@ func TestTheReasonOfADeathIsToldWhileACopyLives(t *testing.T) {
 func TestALimitIsNamedWhileACopyLives(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		e := openEngine(t, python, nil)
+		e := engineFor(t, python)
 		limited := create(t, ctx, e, &sandbox.Options{Limits: sandbox.Limits{Memory: 400 << 20}})
 		other := create(t, ctx, e, nil)
 		mustRun(t, ctx, other, "x = 5")
@@ -131,7 +131,7 @@ func TestAnUndoableContextGoesOnWithAThread(t *testing.T) {
 func TestCullingDropsWhatAnUndoHolds(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		sbx := create(t, ctx, openEngine(t, python, nil), &sandbox.Options{CullAfter: time.Second})
+		sbx := create(t, ctx, engineFor(t, python), &sandbox.Options{CullAfter: time.Second})
 		_, err := sbx.RunCode(ctx, "big = bytearray(100 << 20)", &sandbox.RunOptions{Undoable: true})
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
@@ -241,7 +241,7 @@ func TestWhatWasNotWrittenYetIsInTheFilesOfCopies(t *testing.T) {
 func TestFilesOfYourOwnFolderAreNotRemoved(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		sbx := create(t, ctx, openEngine(t, python, nil), &sandbox.Options{WorkspacePath: t.TempDir()})
+		sbx := create(t, ctx, engineFor(t, python), &sandbox.Options{WorkspacePath: t.TempDir()})
 		_, err := sbx.DefaultContext().Checkpoint(ctx, &sandbox.CheckpointOptions{Files: true})
 		require.ErrorIs(t, err, backends.ErrUnsupported)
 		require.Equal(t, "2", value(t, ctx, sbx, "2"))
@@ -313,7 +313,7 @@ func TestEveryStartSaysWhatItWas(t *testing.T) {
 func TestDeadlinesSayWhatWasLate(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		sbx := create(t, ctx, openEngine(t, python, nil), nil)
+		sbx := create(t, ctx, engineFor(t, python), nil)
 		p, err := sbx.DefaultContext().Checkpoint(ctx, nil)
 		require.NoError(t, err)
 		why := fmt.Errorf("no patience")

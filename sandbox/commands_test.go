@@ -26,7 +26,7 @@ func lazySandbox(t *testing.T) (context.Context, *sandbox.Sandbox) {
 	ctx := testContext(t)
 	python, err := agent.Probe(ctx, backendtest.Pythons(t)[0])
 	require.NoError(t, err)
-	sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Lazy: true, Env: map[string]string{"FROM": "sandbox"}})
+	sbx, err := engineFor(t, python).Create(ctx, &sandbox.Options{Lazy: true, Env: map[string]string{"FROM": "sandbox"}})
 	require.NoError(t, err)
 	return ctx, sbx
 }
