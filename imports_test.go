@@ -79,6 +79,9 @@ func TestPackagesImportDownwardOnly(t *testing.T) {
 				require.Contains(t, strings.Fields(rule), ours, "%s may not import it", name)
 			}
 			for outside, home := range homes {
+				if name == "bench" { // a client of ours, of the other side of each wire
+					break
+				}
 				if imported == outside || strings.HasPrefix(imported, outside+"/") {
 					require.True(t, name == home || strings.HasPrefix(name, home+"/"), "%s imports %s, which belongs in %s", name, imported, home)
 				}
