@@ -50,7 +50,7 @@ var allowed = map[string]string{
 	"server/bridge":          "backends messaging sandbox server/fault server/fleet",
 	"server/jupyter":         "messaging backends kernel sandbox server/access server/fault server/fleet",
 	"server/e2b/control":     "backends sandbox server/access server/fault server/fleet",
-	"server/e2b/envd":        "backends sandbox server/fault server/fleet server/e2b/envd/envdpb",
+	"server/e2b/envd":        "backends sandbox server/access server/fault server/fleet server/e2b/envd/envdpb",
 	"server/e2b/interpreter": "backends kernel sandbox server/fault server/fleet",
 	"server/e2b/traffic":     "backends sandbox server/access server/fault server/fleet",
 	"server/ui":              "",
