@@ -42,8 +42,8 @@ var allowed = map[string]string{
 	"notebook":             "messaging backends kernel sandbox",
 	"report":               "notebook",
 
-	"server": "backends sandbox server/access server/fault server/fleet server/bridge server/ui server/jupyter server/e2b/control " +
-		"server/e2b/envd server/e2b/interpreter server/e2b/traffic",
+	"server":                 "backends sandbox server/access server/fault server/fleet server/bridge server/ui server/jupyter server/e2b",
+	"server/e2b":             "server/access server/fleet server/e2b/control server/e2b/envd server/e2b/interpreter server/e2b/traffic",
 	"server/fleet":           "backends sandbox",
 	"server/access":          "server/fleet",
 	"server/fault":           "backends kernel sandbox server/fleet server/access",
