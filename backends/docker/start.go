@@ -90,7 +90,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) error {
 }
 
 // connectTries is how often a connection is tried that breaks at once: for a moment the engine may not know that the container has ended.
-const connectTries = 5
+const connectTries = 3
 
 // connect opens the connection to the agent.
 func (in *instance) connect(ctx context.Context) error {
@@ -99,7 +99,8 @@ func (in *instance) connect(ctx context.Context) error {
 		if err == nil {
 			return in.join(client)
 		}
-		if version := new(remote.VersionError); try == connectTries || in.fate() != nil || errors.As(err, &version) {
+		version := new(remote.VersionError)
+		if try == connectTries || in.fate() != nil || errors.As(err, &version) || errors.Is(err, remote.ErrNoAnswer) {
 			return err
 		}
 		select {
