@@ -22,6 +22,8 @@ const (
 	// patience is how long calls wait for an agent that does not answer while its container runs: the engine may be starting anew, or
 	// a snapshot being made.
 	patience = time.Minute
+	// heartbeat is how often an agent is told that we live, or oftener where it waits only a little.
+	heartbeat = 5 * time.Second
 )
 
 // make makes the container, starts it and sets its agent up. What it made before an error is removed again.
@@ -141,7 +143,10 @@ func (in *instance) setUp(ctx context.Context, setup remote.Setup) error {
 }
 
 func (b *Backend) remoteOptions() *remote.Options {
-	return &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace, Patience: patience}
+	return &remote.Options{
+		Logger: b.config.Logger, Trace: b.config.Trace, Patience: patience,
+		Heartbeat: min(heartbeat, b.config.Silence/4), // else an agent would miss a host that lives
+	}
 }
 
 // refuse says what a container can't have.
