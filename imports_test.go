@@ -41,6 +41,7 @@ var allowed = map[string]string{
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv backends/docker kernel",
 	"notebook":             "messaging backends kernel sandbox",
 	"report":               "notebook",
+	"server":               "backends sandbox server/access server/fault server/fleet",
 	"server/fleet":         "backends sandbox",
 	"server/access":        "server/fleet",
 	"server/fault":         "backends kernel sandbox server/fleet server/access",

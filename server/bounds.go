@@ -33,7 +33,7 @@ const (
 // bodySize is how large the body of a request of a class may be.
 func (s *Server) bodySize(c class) int64 {
 	switch c {
-	case classEnvd, classPort, classSigned:
+	case classEnvd, classPort, classSigned, classBridge:
 		return s.config.MaxUpload
 	case classInterpreter, classJupyter:
 		return codeBody
@@ -44,10 +44,10 @@ func (s *Server) bodySize(c class) int64 {
 // bind bounds what a client may do with a request: how large its body is, and how slowly it is sent and its answer read. There is no
 // bound on how long an answer takes in all, as that may be the code's own time.
 func (s *Server) bind(w http.ResponseWriter, r *http.Request, c class) *response {
-	out := &response{ResponseWriter: w, control: http.NewResponseController(w)}
+	out := &response{ResponseWriter: w, control: http.NewResponseController(w), patience: s.config.pieceTime}
 	_ = out.control.SetWriteDeadline(time.Time{}) // that of the connection's last request
 	if r.Body != nil && r.Body != http.NoBody {
-		patience := pieceTime
+		patience := s.config.pieceTime
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/connect+") || c == classPort {
 			patience = streamTime
 		}
@@ -62,8 +62,9 @@ func (s *Server) bind(w http.ResponseWriter, r *http.Request, c class) *response
 type response struct {
 	http.ResponseWriter
 	control  *http.ResponseController
-	body     *timedBody // nil when there is none
-	status   int        // 0 before there is one
+	patience time.Duration // for each piece
+	body     *timedBody    // nil when there is none
+	status   int           // 0 before there is one
 	written  int64
 	hijacked bool
 }
@@ -100,7 +101,7 @@ func (w *response) finish() {
 }
 
 // allow gives the next piece its time. A writer that has no deadlines, as in a test, needs none.
-func (w *response) allow() { _ = w.control.SetWriteDeadline(time.Now().Add(pieceTime)) }
+func (w *response) allow() { _ = w.control.SetWriteDeadline(time.Now().Add(w.patience)) }
 
 // Flush sends what was written.
 func (w *response) Flush() { _ = w.FlushError() }

@@ -58,6 +58,8 @@ type Config struct {
 
 	Engine sandbox.Config // of the engine, for whoever opens it: New is given one that is open
 	Logger *slog.Logger   // nil discards
+
+	pieceTime time.Duration // see bounds.go; tests have shorter ones
 }
 
 // complete fills in the defaults and says what can't be.
@@ -65,6 +67,7 @@ func (c Config) complete() (Config, error) {
 	c.Listen = cmp.Or(c.Listen, DefaultListen)
 	c.Streams, c.Connections = cmp.Or(c.Streams, DefaultStreams), cmp.Or(c.Connections, DefaultConnections)
 	c.MaxUpload, c.Drain = cmp.Or(c.MaxUpload, DefaultMaxUpload), cmp.Or(c.Drain, DefaultDrain)
+	c.pieceTime = cmp.Or(c.pieceTime, pieceTime)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

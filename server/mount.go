@@ -15,7 +15,7 @@ type Dialects struct {
 	Signed func(r *http.Request) (*fleet.Member, error)
 
 	Control http.Handler // E2B's control plane, and all that nobody else is for
-	Events  http.Handler // /sandboxes/{id}/events
+	Bridge  http.Handler // /sandboxes/{id}/events, .../workspace/..., .../contexts/...
 	Jupyter http.Handler // /api/...
 	Page    http.Handler // /, /ui/...
 }
@@ -33,8 +33,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, c class) {
 		s.own.ServeHTTP(w, r)
 	case classJupyter:
 		serve(w, r, d.Jupyter)
-	case classEvents:
-		serve(w, r, d.Events)
+	case classBridge:
+		serve(w, r, d.Bridge)
 	case classPage:
 		serve(w, r, d.Page)
 	default:

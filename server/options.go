@@ -75,7 +75,8 @@ var options = []Option{
 	sizeOption("sandbox-disk", "what a sandbox may use of the disk", func(c *Config) *int64 { return &c.Engine.DefaultLimits.Disk }),
 	countOption("sandbox-processes", "how many processes and threads a sandbox may have",
 		func(c *Config) *int { return &c.Engine.DefaultLimits.Processes }),
-	shareOption("sandbox-cpus", "what share of the processors a sandbox may use", func(c *Config) *float64 { return &c.Engine.DefaultLimits.CPUs }),
+	shareOption("sandbox-cpus", "what share of the processors a sandbox may use",
+		func(c *Config) *float64 { return &c.Engine.DefaultLimits.CPUs }),
 
 	engine(oneOf("backend", func(c *Config) *string { return &c.Engine.DefaultBackend }, "auto", "local", "docker")),
 	engine(textOption("python", "the Python of local sandboxes", func(c *Config) *string { return &c.Engine.Python })),

@@ -93,10 +93,10 @@ func newRequestID() string {
 func (s *Server) guard(w *response, seen *sight, serve func()) {
 	defer func() {
 		what := recover()
-		switch {
-		case what == nil:
+		switch what {
+		case nil:
 			return
-		case what == http.ErrAbortHandler: //nolint:errorlint // it is a value of panic, and net/http compares it so
+		case http.ErrAbortHandler:
 			panic(what)
 		}
 		seen.panic = what
@@ -172,7 +172,7 @@ func (s *Server) log(r *http.Request, w *response, seen *sight, took time.Durati
 		slog.String("class", string(seen.class)), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Duration("took", took), slog.String("client", r.RemoteAddr),
 	}
-	if w.body != nil {
+	if w.body != nil && w.body.read > 0 {
 		attrs = append(attrs, slog.Int64("received", w.body.read))
 	}
 	if seen.target != "" {

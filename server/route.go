@@ -33,7 +33,7 @@ const (
 	classSigned      class = "signed"      // a file by a signature, of a sandbox that is to be found by it
 	classDaemon      class = "daemon"      // health, figures, description
 	classJupyter     class = "jupyter"
-	classEvents      class = "events"
+	classBridge      class = "bridge" // events and files for user interfaces
 	classPage        class = "page"
 	classControl     class = "control"
 )
@@ -87,22 +87,20 @@ func classOf(r *http.Request) class {
 		return classDaemon
 	case path == "/api" || strings.HasPrefix(path, "/api/"):
 		return classJupyter
-	case isEvents(path):
-		return classEvents
+	case isBridge(path):
+		return classBridge
 	case path == "/" || path == "/ui" || strings.HasPrefix(path, "/ui/") || path == "/favicon.ico":
 		return classPage
 	}
 	return classControl
 }
 
-// isEvents reports whether a path is /sandboxes/{id}/events or below it.
-func isEvents(path string) bool {
+// isBridge reports whether a path is one of the bridge's: /sandboxes/{id}/events, contexts/... or workspace/...
+func isBridge(path string) bool {
 	rest, ok := strings.CutPrefix(path, "/sandboxes/")
-	if !ok {
-		return false
-	}
 	_, rest, _ = strings.Cut(rest, "/")
-	return rest == "events" || strings.HasPrefix(rest, "events/")
+	part, _, _ := strings.Cut(rest, "/")
+	return ok && (part == "events" || part == "contexts" || part == "workspace")
 }
 
 // classOfPort is the class of a request for a sandbox.

@@ -32,6 +32,7 @@ type Server struct {
 	tracing  *tracing
 	conns    *conns
 	listener net.Listener
+	secure   bool   // it speaks TLS
 	tlsFile  string // certificate of our own; "" when it is none of ours
 	http     *http.Server
 
@@ -63,7 +64,7 @@ func New(ctx context.Context, engine *sandbox.Engine, config Config) (_ *Server,
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	s.tlsFile = file
+	s.secure, s.tlsFile = certificate != nil, file
 	if s.tracing, err = newTracing(ctx); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
@@ -128,7 +129,7 @@ func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 // URL is the address of the daemon for clients on this machine, or of its domain.
 func (s *Server) URL() string {
 	scheme := "http"
-	if s.http.TLSConfig != nil {
+	if s.secure {
 		scheme = "https"
 		if s.config.Domain != "" {
 			return scheme + "://" + s.config.Domain
@@ -147,7 +148,7 @@ func (s *Server) URL() string {
 func (s *Server) Serve(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig != nil {
+		if s.secure {
 			served <- s.http.ServeTLS(s.listener, "", "")
 		} else {
 			served <- s.http.Serve(s.listener)

@@ -131,10 +131,13 @@ func (o *serveOptions) load(flags *pflag.FlagSet) (server.Config, error) {
 	config, err := server.Load(server.Sources{
 		Base: server.Config{DataDir: filepath.Join(pyenv.DataDir(""), "serve")}, File: o.file, Lookup: os.LookupEnv, Flags: given,
 	})
-	if err != nil {
-		return config, &usageError{err}
+	if err == nil {
+		err = config.Check()
 	}
-	return config, config.Check()
+	if err != nil {
+		err = &usageError{err}
+	}
+	return config, err
 }
 
 // mistake is a usageError where the error is about a setting.

@@ -42,8 +42,8 @@ const MinSecret = 16
 
 var ownerName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// New makes the keys of a daemon. Several keys may have one owner's name; their limits must be the same then. Errors name what is wrong with
-// a key by its owner, never by its secret.
+// New makes the keys of a daemon. Several keys may have one owner's name; their limits must be the same then. Errors name what is wrong
+// with a key by its owner, never by its secret.
 func New(keys ...Key) (*Keys, error) {
 	k := new(Keys)
 	byName := make(map[string]*fleet.Owner)

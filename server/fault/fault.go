@@ -83,7 +83,8 @@ var table = []entry{
 	as[*fleet.SpecError](http.StatusBadRequest, InvalidArgument),
 	as[*http.MaxBytesError](http.StatusRequestEntityTooLarge, TooLarge),
 
-	is(http.StatusNotFound, NotFound, fleet.ErrNotFound, fleet.ErrNoTemplate, fleet.ErrNoSnapshot, sandbox.ErrKilled, sandbox.ErrRemoved),
+	is(http.StatusNotFound, NotFound, fleet.ErrNotFound, fleet.ErrNoTemplate, fleet.ErrNoSnapshot, sandbox.ErrKilled, sandbox.ErrRemoved,
+		backends.ErrDestroyed),
 	is(http.StatusConflict, Conflict, fleet.ErrPaused, fleet.ErrRunning),
 	is(http.StatusServiceUnavailable, Unavailable, fleet.ErrClosed, sandbox.ErrClosed, sandbox.ErrDetached),
 

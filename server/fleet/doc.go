@@ -5,7 +5,8 @@
 // templates and quotas are here too, because every dialect of the server means the same by them. It knows nothing of HTTP.
 //
 // Every method may be called by several goroutines. Pauses, resumes and forks of a member follow one another; a kill waits for nothing.
-// The goroutines are those of timers that have gone off and of kills under way; Fleet.Close waits for them.
+// The goroutines are one that looks whether sandboxes are still there, and those of timers that have gone off and of kills under way;
+// Fleet.Close waits for them.
 //
 // Start at New and Fleet.Create.
 package fleet

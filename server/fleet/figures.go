@@ -45,7 +45,8 @@ type Figure struct {
 	DiskTotal   int64
 }
 
-// Figures are those of a span, oldest first: at most one for each sandbox.HistoryInterval of the last hour. A zero since or until is no bound.
+// Figures are those of a span, oldest first: at most one for each sandbox.HistoryInterval of the last hour. A zero since or until is
+// no bound.
 func (m *Member) Figures(since, until time.Time) []Figure {
 	history, size, started := m.sandbox.History(), m.size(), m.sandbox.Info().StartedAt
 	figures := make([]Figure, 0, len(history))

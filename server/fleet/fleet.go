@@ -60,7 +60,9 @@ type Fleet struct {
 	making    *semaphore.Weighted // bounds sandboxes that are being made: more would only make each other slow
 	tracer    trace.Tracer
 
-	tasks sync.WaitGroup // kills, and timers that have gone off
+	tasks    sync.WaitGroup // kills, and timers that have gone off
+	watching sync.WaitGroup
+	unwatch  context.CancelFunc
 
 	mu      sync.Mutex // guards what follows
 	members map[string]*Member
@@ -93,6 +95,9 @@ func New(engine *sandbox.Engine, opts *Options) (*Fleet, error) {
 	if f.snapshots, err = openSnapshots(f); err != nil {
 		return nil, fmt.Errorf("fleet: snapshots: %w", err)
 	}
+	watched, unwatch := context.WithCancel(context.Background())
+	f.unwatch = unwatch
+	f.watching.Go(func() { f.watch(watched) })
 	return f, nil
 }
 
@@ -288,6 +293,7 @@ func (f *Fleet) Close(ctx context.Context) error {
 		members = append(members, m)
 	}
 	f.mu.Unlock()
+	f.unwatch()
 	errs := make([]error, len(members))
 	done := make(chan struct{})
 	go func() {
@@ -298,6 +304,7 @@ func (f *Fleet) Close(ctx context.Context) error {
 		}
 		wg.Wait()
 		f.tasks.Wait()
+		f.watching.Wait()
 	}()
 	select {
 	case <-done:

@@ -164,7 +164,8 @@ func (m *Member) pause(ctx context.Context, epoch int) error {
 	})
 }
 
-// Resume lets a paused member go on for a time, 0 being that of its creation. Errors: ErrRunning, *SpecError, ErrNotFound, the cause of ctx.
+// Resume lets a paused member go on for a time, 0 being that of its creation. Errors: ErrRunning, *SpecError, ErrNotFound, the cause
+// of ctx.
 func (m *Member) Resume(ctx context.Context, timeout time.Duration) error {
 	resumed, err := m.wake(ctx, timeout)
 	if err == nil && !resumed {

@@ -28,6 +28,7 @@ const (
 	EndedKilled  EndReason = "it was killed"
 	EndedTimeout EndReason = "its time was over"
 	EndedDaemon  EndReason = "the daemon ended"
+	EndedItself  EndReason = "it was ended from outside, or its machine was"
 )
 
 // Word is the reason for a figure's label.
@@ -37,6 +38,8 @@ func (r EndReason) Word() string {
 		return "kill"
 	case EndedTimeout:
 		return "timeout"
+	case EndedItself:
+		return "itself"
 	}
 	return "daemon"
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -19,7 +20,8 @@ func (n *Network) rules(policy backends.NetworkMode) (backends.Network, error) {
 	}
 	if policy == backends.NetworkNone {
 		if len(n.Allow) > 0 {
-			return backends.Network{}, specErrorf("network", "this daemon gives sandboxes no network, so nothing can be allowed: start it with --network bridge")
+			return backends.Network{}, specErrorf("network",
+				"this daemon gives sandboxes no network, so nothing can be allowed: start it with --network bridge")
 		}
 		return backends.Network{}, nil
 	}
@@ -52,7 +54,12 @@ func (f *Fleet) containerNetwork(n *Network) (backends.Network, error) {
 		}
 		return backends.Network{}, nil
 	}
-	return n.rules(f.engine.Config().Network)
+	return n.rules(f.policy())
+}
+
+// policy is the network that sandboxes in containers get.
+func (f *Fleet) policy() backends.NetworkMode {
+	return cmp.Or(f.engine.Config().Network, backends.NetworkNone)
 }
 
 // SetNetwork replaces the whole of what the member's network was; nil is the daemon's. Errors: backends.ErrUnsupported, mistakes by name.
@@ -65,10 +72,8 @@ func (m *Member) SetNetwork(ctx context.Context, n *Network) error {
 	if err != nil {
 		return err
 	}
-	if f := m.fleet; f.engine.Choice().Backend == "docker" && f.engine.Config().Network != backends.NetworkNone {
-		if rules.Mode == "" {
-			rules.Mode = f.engine.Config().Network
-		}
+	if f := m.fleet; f.engine.Choice().Backend == "docker" && f.policy() != backends.NetworkNone {
+		rules.Mode = cmp.Or(rules.Mode, f.policy())
 		if err := m.sandbox.SetNetwork(ctx, rules); err != nil {
 			return m.reason(err)
 		}

@@ -57,6 +57,7 @@ func TestSnapshotsAreMadeUsedReplacedAndRemoved(t *testing.T) {
 	require.Equal(t, len(f.Snapshots(ada, "")), len(later.Snapshots(ada, "")))
 	require.Equal(t, f.snapshots.used, later.snapshots.used)
 	require.NoFileExists(t, filepath.Join(dir, "leftover.json"))
+	require.NoError(t, later.Close(ctx))
 	require.NoError(t, os.Remove(filepath.Join(dir, "broken.json")))
 
 	require.NoError(t, f.RemoveSnapshot(ctx, ada, "work"))
