@@ -13,8 +13,9 @@ type WholeFiles interface {
 }
 
 // WholeFiles is the file system from "/" on, with whatever rights its callers have; run does with the same rights what goes on beside
-// calls, and returns after it; an error says that it could not be done. Write needs no rights of its caller: it does by run what needs some, and reads what is written without.
-// Names are whole paths, with or without their leading "/". The limit of the instance's disk holds. The caller closes it.
+// calls, and returns after it; an error says that it could not be done. Write needs no rights of its caller: it does by run what
+// needs some, and reads what is written without. Names are whole paths, with or without their leading "/". The limit of the
+// instance's disk holds. The caller closes it.
 func (in *Instance) WholeFiles(run func(act func()) error) (WholeFiles, error) {
 	f, err := openFiles("/")
 	if err != nil {
