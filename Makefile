@@ -13,6 +13,10 @@ AGENT_ARCHS ?= $(shell go env GOARCH)
 AGENTS      := $(CACHE)/agent
 EMBEDDED    := backends/docker/agentbinary
 
+# E2B's SDKs, at the versions that server/e2b/sdktest pins.
+SDKS        := $(CACHE)/sdks
+SDK_TESTS   := server/e2b/sdktest
+
 # Pinned tools, built into the checkout.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -21,7 +25,8 @@ GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
 # Tests have an environment of their own, so that they neither use nor change the one of the person who runs them.
-TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
+TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_SDKS='$(SDKS)' \
+	DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
 
 # Sets $python to the tests' interpreter, and DS_SANDBOX_TEST_PYTHONS to all that kernels are tested on.
 define pythons
@@ -36,7 +41,7 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all packages check race fuzz integration cover lint fmt bench setup test-setup build agent image clean
+.PHONY: help run test test-all packages check race fuzz integration cover lint fmt bench setup test-setup build agent image sdks clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +117,16 @@ fmt: test-setup $(GOLANGCI) ## format Go and Python
 bench: test-setup ## measure, beside jupyter_client, nbclient and docker run, and draw the README's chart
 	@$(pythons) >/dev/null; DS_SANDBOX_PYTHON="$$python" DS_SANDBOX_AGENT='$(AGENTS)' go run -buildvcs=false ./bench -results bench/results.json && \
 	"$$python" bench/chart.py bench/results.json bench/results.svg
+
+sdks: $(SDKS)/installed ## E2B's SDKs, which tests of the daemon use where they are installed (node 20 or later, npm, python3)
+
+$(SDKS)/installed: $(SDK_TESTS)/package.json $(SDK_TESTS)/package-lock.json $(SDK_TESTS)/requirements.txt
+	@rm -rf '$(SDKS)' && mkdir -p '$(SDKS)'
+	cp $(SDK_TESTS)/package.json $(SDK_TESTS)/package-lock.json '$(SDKS)'
+	cd '$(SDKS)' && npm ci --ignore-scripts --no-audit --no-fund
+	python3 -m venv '$(SDKS)/venv'
+	'$(SDKS)/venv/bin/python' -m pip install -q --disable-pip-version-check -r $(SDK_TESTS)/requirements.txt
+	@touch '$@'
 
 clean: ## remove what was built, and the tests' environment
 	rm -rf bin out .cache $(EMBEDDED)/linux-*.gz*

@@ -45,6 +45,9 @@ var allowed = map[string]string{
 	"server/fleet":         "backends sandbox",
 	"server/access":        "server/fleet",
 	"server/fault":         "backends kernel sandbox server/fleet server/access",
+	"server/e2b":           "server/access server/fleet server/e2b/control server/e2b/envd server/e2b/interpreter server/e2b/traffic",
+	"server/e2b/control":   "server/access server/fault server/fleet",
+	"server/e2b/traffic":   "backends server/access server/fault server/fleet",
 }
 
 // homes says which outside packages are imported in one folder only.
