@@ -13,6 +13,14 @@ AGENT_ARCHS ?= $(shell go env GOARCH)
 AGENTS      := $(CACHE)/agent
 EMBEDDED    := backends/docker/agentbinary
 
+# Clients of the daemon as others have published them, at versions that are pinned where their tests are.
+UI_TEST    := server/ui/uitest
+UI_MODULES := $(CACHE)/clients/ui
+SDK_TEST   := server/e2b/sdktest
+SDKS       := $(CACHE)/clients/e2b
+FRONT_TEST := server/jupyter/testdata/fronts
+FRONTS     := $(CACHE)/clients/jupyter
+
 # Pinned tools, built into the checkout.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := $(CACHE)/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -24,7 +32,8 @@ PEERS := $(CACHE)/peers
 RACE ?= $(shell command -v "$$(go env CC)" >/dev/null 2>&1 && echo -race)
 
 # Tests have an environment of their own, so that they neither use nor change the one of the person who runs them.
-TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
+TEST_ENV := DS_SANDBOX_DATA_DIR='$(CACHE)/data' DS_SANDBOX_AGENT='$(AGENTS)' DS_SANDBOX_SDKS='$(SDKS)' \
+	DS_SANDBOX_FRONTS='$(FRONTS)' DS_SANDBOX_UI_MODULES='$(UI_MODULES)/node_modules' DS_SANDBOX_REQUIRE='$(or $(DS_SANDBOX_REQUIRE),python)'
 
 # Sets $python to the tests' interpreter, and DS_SANDBOX_TEST_PYTHONS to all that kernels are tested on.
 define pythons
@@ -39,7 +48,8 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-fronts packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules build agent image clean
+.PHONY: help run test test-all test-clients packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules sdks fronts \
+	build agent image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,25 +77,43 @@ run: setup ## a real analysis in a sandbox: live output, a table, and a chart sa
 	@mkdir -p '$(OUT)'
 	go run -buildvcs=false ./examples/analysis '$(OUT)'
 
-test-setup: build ui-modules
+test-setup: build
 	$(TEST_ENV) $(BINARY) setup --managed --tests
 
-# What the tests of the page run in Node. Without Node they are skipped, unless DS_SANDBOX_REQUIRE names node.
-UI_TEST    := server/ui/uitest
-UI_MODULES := $(CACHE)/node/ui
+test-clients: ## the published clients that the daemon is tested with; without Node.js 20 their tests are skipped
+	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20)'; then \
+		$(MAKE) --no-print-directory ui-modules sdks fronts; \
+	else echo "there is no Node.js 20: tests with clients in JavaScript are skipped"; fi
 
-ui-modules:
-	@if command -v npm >/dev/null && ! cmp -s $(UI_TEST)/package-lock.json '$(UI_MODULES)/installed.json'; then \
-		mkdir -p '$(UI_MODULES)' && cp $(UI_TEST)/package.json $(UI_TEST)/package-lock.json '$(UI_MODULES)' && \
-		npm ci --prefix '$(UI_MODULES)' --ignore-scripts --no-audit --no-fund --loglevel=error && \
-		cp $(UI_TEST)/package-lock.json '$(UI_MODULES)/installed.json'; \
-	fi
+# npm_ci FROM,TO installs what a lock file names, and python_ci FROM,TO what a list of requirements does, in a virtual environment.
+npm_ci = mkdir -p '$(2)' && cp $(1)/package.json $(1)/package-lock.json '$(2)' && \
+	npm ci --prefix '$(2)' --ignore-scripts --no-audit --no-fund --loglevel=error
+python_ci = $(pythons) >/dev/null; "$$python" -m venv --clear '$(2)/venv' && \
+	'$(2)/venv/bin/python' -m pip install -q --disable-pip-version-check -r $(1)/requirements.txt
+
+ui-modules: $(UI_MODULES)/installed
+sdks: $(SDKS)/installed
+fronts: $(FRONTS)/installed
+
+$(UI_MODULES)/installed: $(UI_TEST)/package-lock.json
+	@$(call npm_ci,$(UI_TEST),$(UI_MODULES))
+	@touch '$@'
+
+$(SDKS)/installed: $(SDK_TEST)/package-lock.json $(SDK_TEST)/requirements.txt | test-setup
+	@$(call npm_ci,$(SDK_TEST),$(SDKS))
+	@$(call python_ci,$(SDK_TEST),$(SDKS))
+	@touch '$@'
+
+$(FRONTS)/installed: $(FRONT_TEST)/package-lock.json $(FRONT_TEST)/requirements.txt | test-setup
+	@$(call npm_ci,$(FRONT_TEST),$(FRONTS)/node)
+	@$(call python_ci,$(FRONT_TEST),$(FRONTS))
+	@touch '$@'
 
 ui: ui-modules ## the page's client, from the TypeScript in examples/bridge-client
 	node '$(UI_MODULES)/node_modules/typescript/bin/tsc' -p $(UI_TEST)/tsconfig.json --outDir '$(CACHE)/node/out'
 	cp '$(CACHE)/node/out/client.js' server/ui/page/client.js
 
-test: test-setup ## every test, on each Python there is
+test: test-setup test-clients ## every test, on each Python there is
 	@$(pythons); failed=0; \
 	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests >'$(CACHE)/pytest.log' 2>&1 & kernels=$$!; \
 	$(TEST_ENV) go test $(RACE) -timeout 40m $(PACKAGES) || failed=1; \
@@ -94,21 +122,6 @@ test: test-setup ## every test, on each Python there is
 
 test-all: build ## what takes hours besides: see CONTRIBUTING.md; STAGES="debian soak" for some of it
 	@.ci/test-all $(STAGES)
-
-# The front ends that server/jupyter is tested with, as they are published; needs node.
-FRONTS      := $(CACHE)/jupyter
-FRONTS_FROM := server/jupyter/testdata/fronts
-test-fronts: $(FRONTS)/node/node_modules $(FRONTS)/venv
-
-$(FRONTS)/node/node_modules: $(FRONTS_FROM)/package-lock.json
-	@mkdir -p '$(@D)' && cp '$(FRONTS_FROM)/package.json' '$(FRONTS_FROM)/package-lock.json' '$(@D)'
-	cd '$(@D)' && npm ci --ignore-scripts --no-audit --no-fund
-	@touch '$@'
-
-$(FRONTS)/venv: $(FRONTS_FROM)/requirements.txt | test-setup
-	@mkdir -p '$(@D)'
-	@$(pythons) >/dev/null; "$$python" -m venv --clear '$@' && '$@/bin/pip' install -q --disable-pip-version-check -r '$<' || { rm -rf '$@'; exit 1; }
-	@touch '$@'
 
 # Tests of PACKAGES alone, with ARGS of go test.
 packages: test-setup

@@ -151,7 +151,9 @@ func testPorts(t *testing.T, open Open, lacks []Lack) {
 			require.Error(t, err, "nobody has even tried")
 		}
 		dialer := in.(backends.Dialer)
-		for _, address := range []string{"example.org:80", "8.8.8.8:53", "169.254.169.254:80", "localhost:0", "localhost:99999", "localhost", ""} {
+		for _, address := range []string{
+			"example.org:80", "8.8.8.8:53", "169.254.169.254:80", "localhost:0", "localhost:99999", "localhost", "",
+		} {
 			_, err = dialer.DialContext(ctx, "tcp", address)
 			require.Error(t, err, address)
 		}

@@ -18,19 +18,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Front ends as they are published, installed by `make test-fronts`.
+// Front ends as they are published, installed by `make test-clients`.
 
 // fronts is the folder of what is installed. Without it the test is skipped, or fails when DS_SANDBOX_REQUIRE names node.
 func fronts(t *testing.T, needs string) string {
 	t.Helper()
 	folder := os.Getenv("DS_SANDBOX_FRONTS")
 	if folder == "" {
-		folder = filepath.Join("..", "..", ".cache", "jupyter")
+		folder = filepath.Join("..", "..", ".cache", "clients", "jupyter")
 	}
 	folder, err := filepath.Abs(folder)
 	require.NoError(t, err)
 	if _, err := os.Stat(filepath.Join(folder, needs)); err != nil {
-		const reason = "front ends are not installed: run `make test-fronts`, which needs node, or set DS_SANDBOX_FRONTS"
+		const reason = "front ends are not installed: run `make test-clients`, which needs node, or set DS_SANDBOX_FRONTS"
 		if slices.Contains(strings.Split(os.Getenv("DS_SANDBOX_REQUIRE"), ","), "node") {
 			t.Fatal(reason)
 		}

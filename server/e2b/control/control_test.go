@@ -163,9 +163,20 @@ func TestControlPlane(t *testing.T) {
 		name string
 		test func(*testing.T, *plane)
 	}{
-		{"Create", testCreate}, {"MistakesOfCreate", testMistakesOfCreate}, {"Owners", testOwners}, {"Life", testLife}, {"Pause", testPause},
-		{"List", testList}, {"Pages", testPages}, {"Snapshots", testSnapshots}, {"Fork", testFork}, {"Metrics", testMetrics}, {"Logs", testLogs},
-		{"Network", testNetwork}, {"Templates", testTemplates}, {"Unsupported", testUnsupported},
+		{"Create", testCreate},
+		{"MistakesOfCreate", testMistakesOfCreate},
+		{"Owners", testOwners},
+		{"Life", testLife},
+		{"Pause", testPause},
+		{"List", testList},
+		{"Pages", testPages},
+		{"Snapshots", testSnapshots},
+		{"Fork", testFork},
+		{"Metrics", testMetrics},
+		{"Logs", testLogs},
+		{"Network", testNetwork},
+		{"Templates", testTemplates},
+		{"Unsupported", testUnsupported},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			part.test(t, &plane{t: t, url: p.url, fleet: p.fleet})

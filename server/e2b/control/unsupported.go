@@ -18,8 +18,8 @@ const (
 	reasonProxy   = "sandboxes reach the network directly or not at all: set a proxy by envVars"
 	reasonHTTPS   = "servers in sandboxes are spoken to by plain HTTP: have them listen so"
 	reasonSecrets = "there is no store of secrets: hand them in as envVars"
-	reasonBuild   = "templates are made by the daemon's operator, from images, and have no tags: name an image in its configuration, or take " +
-		"a snapshot"
+	reasonBuild   = "templates are made by the daemon's operator, from images, and have no tags: name an image in its configuration, or " +
+		"take a snapshot"
 	reasonTeams  = "owners and their keys stand in the daemon's configuration"
 	reasonEvents = "no events are sent out: listen at /sandboxes/{id}/events"
 )

@@ -40,7 +40,7 @@ const (
 	smallKey = "e2b_fedcba9876543210fedcba9876543210fedcba98"
 )
 
-// installed is where `make sdks` has put the SDKs. Without them the test is skipped, or fails when DS_SANDBOX_REQUIRE names node.
+// installed is where `make test-clients` has put the SDKs. Without them the test is skipped, or fails when DS_SANDBOX_REQUIRE names node.
 func installed(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("DS_SANDBOX_SDKS")
@@ -55,9 +55,9 @@ func installed(t *testing.T) string {
 	case err == nil && dir != "":
 		return dir
 	case slices.Contains(strings.Split(os.Getenv("DS_SANDBOX_REQUIRE"), ","), "node"):
-		t.Fatalf("no SDKs of E2B: run `make sdks`, and set DS_SANDBOX_SDKS: %v", err)
+		t.Fatalf("no SDKs of E2B: run `make test-clients`, and set DS_SANDBOX_SDKS: %v", err)
 	}
-	t.Skipf("no SDKs of E2B: run `make sdks`, and set DS_SANDBOX_SDKS: %v", err)
+	t.Skipf("no SDKs of E2B: run `make test-clients`, and set DS_SANDBOX_SDKS: %v", err)
 	return ""
 }
 

@@ -76,17 +76,17 @@ func folder() string {
 	return filepath.Dir(file)
 }
 
-// find finds Node and the packages that `make test-setup` installs.
+// find finds Node and the packages that `make test-clients` installs.
 func find(t *testing.T) (node, modules string) {
 	t.Helper()
-	modules = filepath.Join(folder(), "..", "..", "..", ".cache", "node", "ui", "node_modules")
+	modules = filepath.Join(folder(), "..", "..", "..", ".cache", "clients", "ui", "node_modules")
 	if set := os.Getenv("DS_SANDBOX_UI_MODULES"); set != "" {
 		modules = set
 	}
 	node, err := exec.LookPath("node")
 	reason := "no Node: install nodejs (20 or later)"
 	if err == nil {
-		reason = "no Node packages of the page's tests: run `make test-setup`, or set DS_SANDBOX_UI_MODULES"
+		reason = "no Node packages of the page's tests: run `make test-clients`, or set DS_SANDBOX_UI_MODULES"
 		if _, err = os.Stat(filepath.Join(modules, "playwright-core", "package.json")); err == nil {
 			return node, modules
 		}
