@@ -39,7 +39,7 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-fronts packages check race fuzz integration cover lint fmt bench setup test-setup build agent image clean
+.PHONY: help run test test-all test-fronts packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules build agent image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,8 +67,23 @@ run: setup ## a real analysis in a sandbox: live output, a table, and a chart sa
 	@mkdir -p '$(OUT)'
 	go run -buildvcs=false ./examples/analysis '$(OUT)'
 
-test-setup: build
+test-setup: build ui-modules
 	$(TEST_ENV) $(BINARY) setup --managed --tests
+
+# What the tests of the page run in Node. Without Node they are skipped, unless DS_SANDBOX_REQUIRE names node.
+UI_TEST    := server/ui/uitest
+UI_MODULES := $(CACHE)/node/ui
+
+ui-modules:
+	@if command -v npm >/dev/null && ! cmp -s $(UI_TEST)/package-lock.json '$(UI_MODULES)/installed.json'; then \
+		mkdir -p '$(UI_MODULES)' && cp $(UI_TEST)/package.json $(UI_TEST)/package-lock.json '$(UI_MODULES)' && \
+		npm ci --prefix '$(UI_MODULES)' --ignore-scripts --no-audit --no-fund --loglevel=error && \
+		cp $(UI_TEST)/package-lock.json '$(UI_MODULES)/installed.json'; \
+	fi
+
+ui: ui-modules ## the page's client, from the TypeScript in examples/bridge-client
+	node '$(UI_MODULES)/node_modules/typescript/bin/tsc' -p $(UI_TEST)/tsconfig.json --outDir '$(CACHE)/node/out'
+	cp '$(CACHE)/node/out/client.js' server/ui/page/client.js
 
 test: test-setup ## every test, on each Python there is
 	@$(pythons); failed=0; \

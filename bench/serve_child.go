@@ -74,7 +74,7 @@ func serving(ctx context.Context, name string, n int) (m *measure, err error) {
 }
 
 func (s *served) create(ctx context.Context) (*fleet.Member, error) {
-	return s.daemon.Fleet().Create(ctx, s.owner, &fleet.Spec{Template: "base", Timeout: time.Hour})
+	return s.daemon.Fleet().Create(ctx, s.owner, &fleet.Spec{Template: "base", Timeout: time.Hour, Public: true})
 }
 
 // line is one of E2B's interpreter.
@@ -111,8 +111,8 @@ func (s *served) execute(ctx context.Context, m *fleet.Member, contextID, code s
 	for {
 		data, err := lines.ReadBytes('\n')
 		if len(data) > 0 {
-			var l line
-			if err := json.Unmarshal(data, &l); err != nil {
+			l, err := readLine(data)
+			if err != nil {
 				return err
 			}
 			ended = ended || l.Type == "end_of_execution"
@@ -134,6 +134,19 @@ func (s *served) execute(ctx context.Context, m *fleet.Member, contextID, code s
 	return nil
 }
 
+// readLine reads a line. Of a long one, which is output of our own making, only the type is read, and its text is cut out: what is measured is
+// the server.
+func readLine(data []byte) (line, error) {
+	const begin = `{"type":"stdout","text":"`
+	if rest, ok := bytes.CutPrefix(data, []byte(begin)); ok && len(data) > 1000 {
+		text, _, _ := bytes.Cut(rest, []byte(`"`))
+		return line{Type: "stdout", Text: strings.ReplaceAll(string(text), `\n`, "\n")}, nil
+	}
+	var l line
+	err := json.Unmarshal(data, &l)
+	return l, err
+}
+
 // executes measures 1+1 over HTTP and, in turns, by the library, which is Floor.
 func executes(ctx context.Context, s *served, n int) (*measure, error) {
 	member, err := s.create(ctx)
@@ -145,7 +158,11 @@ func executes(ctx context.Context, s *served, n int) (*measure, error) {
 	for done := -2 * turn; done < n; done += turn {
 		for range turn {
 			start, got := time.Now(), ""
-			err := s.execute(ctx, member, "", "1+1", func(l line) { got += l.Text })
+			err := s.execute(ctx, member, "", "1+1", func(l line) {
+				if l.Type == "result" { // once in a while IPython warns that its cache of outputs is full
+					got = l.Text
+				}
+			})
 			if err != nil || got != "2" {
 				return nil, errors.Join(err, fmt.Errorf("1+1 is %q", got))
 			}

@@ -18,3 +18,13 @@ var TestRequirements string
 //
 //go:embed Dockerfile.kernel
 var Dockerfile string
+
+// KernelRequirements is what the image's kernels of other languages need, each line with the language in a comment at its end.
+//
+//go:embed kernels.txt
+var KernelRequirements string
+
+// KernelScript is the Python program that writes their kernelspecs.
+//
+//go:embed kernels.py
+var KernelScript string

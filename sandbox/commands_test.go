@@ -26,7 +26,7 @@ func lazySandbox(t *testing.T) (context.Context, *sandbox.Sandbox) {
 	ctx := testContext(t)
 	python, err := agent.Probe(ctx, backendtest.Pythons(t)[0])
 	require.NoError(t, err)
-	sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Lazy: true, Env: map[string]string{"FROM": "sandbox"}})
+	sbx, err := engineFor(t, python).Create(ctx, &sandbox.Options{Lazy: true, Env: map[string]string{"FROM": "sandbox"}})
 	require.NoError(t, err)
 	return ctx, sbx
 }
@@ -285,6 +285,35 @@ func TestFloodOfACommandIsBounded(t *testing.T) {
 	}
 	require.LessOrEqual(t, got, int64(3<<20))
 	require.Positive(t, dropped)
+}
+
+func TestFollowingReadersMissNothing(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		cmd, err := sbx.Commands().StartProgram(ctx, []string{"sh", "-c", "read x; head -c 8000000 /dev/zero; exit 3"}, &sandbox.CommandOptions{Stdin: true})
+		require.NoError(t, err)
+		reader := cmd.Follow()
+		defer func() { require.NoError(t, reader.Close()) }()
+		require.NoError(t, cmd.Write(ctx, []byte("\n")))
+		select { // it can't end before it is read
+		case <-cmd.Exited():
+			t.Fatal("it ended although nobody read")
+		case <-time.After(50 * time.Millisecond):
+		}
+		total := 0
+		for {
+			m, err := reader.Next(ctx)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(t, err)
+			require.Zero(t, m.Dropped)
+			total += len(m.Data)
+		}
+		require.Equal(t, 8_000_000, total)
+		<-cmd.Exited()
+		_, err = cmd.Follow().Next(ctx)
+		require.ErrorIs(t, err, io.EOF)
+	})
 }
 
 func TestManyCommandsAtOnce(t *testing.T) {

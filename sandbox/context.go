@@ -353,7 +353,8 @@ func (c *Context) ask(what string, question func(*kernel.Conn) error) error {
 	return fmt.Errorf("sandbox: %s: %w", what, c.reason(err))
 }
 
-// Remove ends the interpreter; a run under way ends with kernel.ErrDead and ErrRemoved, later ones with ErrRemoved. It is idempotent. Error: ErrPaused.
+// Remove ends the interpreter; a run under way ends with kernel.ErrDead and ErrRemoved, later ones with ErrRemoved. It is
+// idempotent. Error: ErrPaused.
 func (c *Context) Remove(ctx context.Context) error {
 	if err := c.sandbox.awake(); errors.Is(err, ErrPaused) { // what is frozen does not even die
 		return fmt.Errorf("sandbox: remove context: %w", err)

@@ -15,7 +15,7 @@ import (
 func TestIdleContextIsCulledAndSaysSoOnce(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		require.Equal(t, sandbox.NoTimeout, engine.Config().CullAfter)
 		first, err := engine.Create(ctx, nil)
 		require.NoError(t, err)

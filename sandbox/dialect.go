@@ -17,10 +17,12 @@ import (
 // dialect is how a language says what Jupyter's protocol has no message for. It is said in silent runs of their own, so that code
 // stays as it was given, line for line.
 type dialect struct {
+	quote   func(text string) string                           // a literal
 	enter   string                                             // code with one %s, a text: change the working directory
 	setEnv  func(names []string, env map[string]string) string // keeps what was there
 	undoEnv func(names []string) string                        // brings back what setEnv kept, and nothing if the kernel is another since
-	quote   func(text string) string                           // a literal
+	// displaysValues says that the kernel shows the value of an expression as anything else that is displayed, as IRkernel does.
+	displaysValues bool
 }
 
 // dialects by the name that kernels give their language, in lower case. Python's kernels are our own and take the variables of a
@@ -29,7 +31,7 @@ var dialects = map[string]dialect{
 	"python":     {enter: "__import__('os').chdir(%s)", quote: quoteJSON},
 	"javascript": javascript,
 	"typescript": javascript,
-	"r":          {enter: "setwd(%s)", quote: quoteJSON, setEnv: setEnvR, undoEnv: undoEnvR},
+	"r":          {enter: "setwd(%s)", quote: quoteJSON, setEnv: setEnvR, undoEnv: undoEnvR, displaysValues: true},
 	"bash":       {enter: "cd -- %s", quote: quoteBash, setEnv: setEnvBash, undoEnv: undoEnvBash},
 }
 

@@ -18,6 +18,9 @@ type fold struct {
 	shownBytes int64
 	clearNext  bool // clear_output(wait=True) came
 	libraries  *libraries
+
+	displaysValues bool    // the kernel has no other word for the value of an expression, see displaysValues
+	held           *Result // by such a kernel, and maybe the last
 }
 
 func newFold(maxOutput int64, libraries *libraries) *fold {
@@ -28,6 +31,29 @@ func newFold(maxOutput int64, libraries *libraries) *fold {
 
 // add folds one event and returns what a reader sees of it; nothing for what only the protocol needs.
 func (f *fold) add(event *kernel.Event) []Output {
+	out := f.take(event)
+	if !f.displaysValues || len(out) == 0 {
+		return out
+	}
+	before := f.release(false)
+	if r, ok := out[len(out)-1].(*Result); ok && !r.IsUpdate {
+		f.held, out = r, out[:len(out)-1]
+	}
+	return append(before, out...)
+}
+
+// release gives the result that was held back; as the value of the last expression if the run has ended well.
+func (f *fold) release(last bool) []Output {
+	if f.held == nil {
+		return nil
+	}
+	r := f.held
+	f.held = nil
+	r.IsMainResult = r.IsMainResult || last && r.Text != ""
+	return []Output{r}
+}
+
+func (f *fold) take(event *kernel.Event) []Output {
 	switch c := event.Content.(type) {
 	case *messaging.Stream:
 		if c.Text == "" {
@@ -143,7 +169,7 @@ func (f *fold) refresh(r *Result) {
 
 // reply folds the kernel's reply: what the run ended with, and pages of help. It returns what a reader sees.
 func (f *fold) reply(reply *messaging.ExecuteReply) []Output {
-	var out []Output
+	out := f.release(reply.Status.OK())
 	if reply.ExecutionCount > 0 {
 		f.execution.ExecutionCount = reply.ExecutionCount
 	}

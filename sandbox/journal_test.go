@@ -185,3 +185,61 @@ func TestJournalTellsHowRunsFailed(t *testing.T) {
 		require.Contains(t, told(all(c.Journal())), "2: value 'afresh'")
 	})
 }
+
+func TestJournalTellsTagsAnswersAndRestarts(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		c := sbx.DefaultContext()
+		same, err := sbx.ContextFor(ctx, "Python3")
+		require.NoError(t, err)
+		require.Same(t, c, same)
+		reader := c.Journal().From(1)
+		entry, changed := reader.TryNext()
+		require.Nil(t, entry)
+		answer := func(_ context.Context, prompt string, _ bool) (string, error) { return "to " + prompt, nil }
+		run, err := sbx.StartCode(ctx, "import getpass\ninput('a')\ngetpass.getpass('b')\n1 / 0", &sandbox.RunOptions{Tag: "mine", OnInput: answer})
+		require.NoError(t, err)
+		<-changed
+		require.EqualValues(t, 1, run.Number())
+		_, err = run.Wait(ctx)
+		require.NoError(t, err)
+		require.NoError(t, c.Restart(ctx))
+		run, err = sbx.StartCode(ctx, "print('begun', flush=True)\nwhile True: pass", nil)
+		require.NoError(t, err)
+		for begun := false; !begun; {
+			output, err := run.Next(ctx)
+			require.NoError(t, err)
+			_, begun = output.(*sandbox.OutputMessage)
+		}
+		require.NoError(t, c.Restart(ctx))
+		_, _ = run.Wait(ctx) // how it ended is below
+
+		var answers []string
+		var restarts []int64
+		var overs []*sandbox.RunOver
+		for _, entry := range all(c.Journal()) {
+			switch content := entry.Content.(type) {
+			case *sandbox.RunBegan:
+				if entry.Run == 1 {
+					require.Equal(t, "mine", content.Tag)
+				}
+			case *sandbox.InputAnswered:
+				answers = append(answers, content.Value)
+			case *sandbox.Restarted:
+				require.Equal(t, sandbox.OnRestart, content.Why)
+				restarts = append(restarts, entry.Run)
+			case *sandbox.RunOver:
+				overs = append(overs, content)
+			}
+		}
+		require.Equal(t, []string{"to a", ""}, answers, "secrets are not kept")
+		require.Len(t, restarts, 2)
+		require.Zero(t, restarts[0], "between runs")
+		require.Len(t, overs, 2)
+		require.Equal(t, 1, overs[0].ExecutionCount)
+		require.Equal(t, "ZeroDivisionError", overs[0].Raised.Name)
+		require.False(t, overs[1].Err == nil && overs[1].Raised == nil, "it died, or was interrupted before")
+		for i, entry := range all(c.Journal()) {
+			require.EqualValues(t, i+1, entry.Number)
+		}
+	})
+}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -20,48 +18,6 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
-
-func TestAKernelOfAnotherLanguage(t *testing.T) {
-	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
-		if exec.Command(python.Executable, "-c", "import bash_kernel").Run() != nil {
-			t.Skip("no bash_kernel")
-		}
-		folder := t.TempDir()
-		spec := filepath.Join(folder, "kernels", "bash")
-		require.NoError(t, os.MkdirAll(spec, 0o755))
-		data, err := json.Marshal(map[string]any{
-			"argv":         []string{python.Executable, "-m", "bash_kernel", "-f", "{connection_file}"},
-			"display_name": "Bash", "language": "bash", "env": map[string]string{"PS1": "$"},
-		})
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(spec, "kernel.json"), data, 0o644))
-		t.Setenv("JUPYTER_PATH", folder)
-		ctx := testContext(t)
-		sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Language: "bash"})
-		require.NoError(t, err)
-		bash := sbx.DefaultContext()
-		require.Equal(t, "bash_kernel", bash.Info().Implementation)
-		ok := func(code string) *sandbox.Execution {
-			run, err := bash.RunCode(ctx, code, nil)
-			require.NoError(t, err)
-			require.NoError(t, run.Err())
-			return run
-		}
-		ok("x=40; cd /")
-		require.Equal(t, "42 /\n", ok("echo $((x + 2)) $PWD").Stdout())
-		run, err := bash.RunCode(ctx, "echo before; ls /nonexistent", nil)
-		require.NoError(t, err)
-		require.Contains(t, run.Stdout(), "before\n")
-		require.NotNil(t, run.Error, "its exit code is an error")
-		_, err = bash.RunCode(ctx, "echo", &sandbox.RunOptions{Env: map[string]string{"A": "b"}})
-		require.ErrorIs(t, err, backends.ErrUnsupported)
-		_, err = bash.RunCode(ctx, "echo", &sandbox.RunOptions{Args: []string{"a"}})
-		require.ErrorIs(t, err, backends.ErrUnsupported)
-		_, err = bash.RunCode(ctx, "sleep 60", &sandbox.RunOptions{Timeout: 500 * time.Millisecond})
-		require.ErrorIs(t, err, sandbox.ErrTimeout)
-		require.Equal(t, "again\n", ok("echo again").Stdout())
-	})
-}
 
 // best is the shortest of a few attempts: what a busy machine adds to one of them says nothing.
 func best(t *testing.T, limit time.Duration, attempt func() time.Duration) time.Duration {

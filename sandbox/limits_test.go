@@ -239,7 +239,7 @@ func TestManySmallFilesAreCounted(t *testing.T) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
 	ctx := testContext(t)
-	sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Limits: sandbox.Limits{Disk: 4 << 30}})
+	sbx, err := engineFor(t, python).Create(ctx, &sandbox.Options{Limits: sandbox.Limits{Disk: 4 << 30}})
 	require.NoError(t, err)
 	mustRun(t, ctx, sbx, `
 import os
@@ -278,7 +278,7 @@ func TestShareOfProcessorsNeedsACgroup(t *testing.T) {
 	require.ErrorIs(t, err, backends.ErrUnsupported)
 	require.ErrorContains(t, err, "limit cpus")
 
-	sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Limits: sandbox.Limits{CPUs: 0.25}})
+	sbx, err := engineFor(t, python).Create(ctx, &sandbox.Options{Limits: sandbox.Limits{CPUs: 0.25}})
 	if err != nil {
 		require.ErrorIs(t, err, backends.ErrUnsupported)
 		t.Skip("no control group may be written here: " + err.Error())

@@ -46,7 +46,7 @@ func listed(t *testing.T, dir string) []string {
 func TestWorkspacePath(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		dir, data := project(t)
 		sbx, err := engine.Create(ctx, &sandbox.Options{WorkspacePath: dir, AllowedRoots: []string{data}})
 		require.NoError(t, err)
@@ -83,7 +83,7 @@ func quote(s string) string { return "'" + s + "'" }
 func TestKillLeavesTheUsersFolderWhateverHappened(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		for name, code := range map[string]string{
 			"dead kernel":   "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
 			"hostile names": "import os; os.symlink('/', 'root'); os.symlink('.', 'here'); os.mkfifo('fifo')",
@@ -105,7 +105,7 @@ func TestLinkOptionsThatCanNotBe(t *testing.T) {
 	python, err := agent.Probe(t.Context(), backendtest.Pythons(t)[0])
 	require.NoError(t, err)
 	ctx := testContext(t)
-	engine := openEngine(t, python, nil)
+	engine := engineFor(t, python)
 	dir, _ := project(t)
 	_, err = engine.Create(ctx, &sandbox.Options{WorkspacePath: filepath.Join(dir, "none")})
 	require.ErrorIs(t, err, os.ErrNotExist)

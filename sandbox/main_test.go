@@ -2,7 +2,6 @@ package sandbox_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,12 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if what := os.Getenv(leavingVariable); what != "" {
-		play := map[string]func() error{"run": leave, "spares": leaveSpares}[what]
-		fmt.Fprintln(os.Stderr, play())
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(tests{m})
 }
 
 // testTimeout bounds each test's work with a kernel; nothing here comes near it.
@@ -64,8 +58,19 @@ func openEngine(t *testing.T, python *agent.Python, change func(*sandbox.Config)
 	return engine
 }
 
-// withSandbox runs a test in a fresh sandbox of each Python.
+// withSandbox runs a test in a fresh sandbox of each Python, of an engine that others use as well.
 func withSandbox(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
+	t.Helper()
+	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
+		ctx := testContext(t)
+		sbx, err := engineFor(t, python).Create(ctx, nil)
+		require.NoError(t, err)
+		test(t, ctx, sbx)
+	})
+}
+
+// withColdSandbox is withSandbox on an engine of its own, whose kernels are started afresh.
+func withColdSandbox(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
 	t.Helper()
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
@@ -87,7 +92,7 @@ func mustRun(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox, code strin
 // withBranches is withSandbox; the interpreter of a second sandbox of each Python was a spare, and so a fork itself.
 func withBranches(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
 	t.Helper()
-	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withColdSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		t.Run("cold", func(t *testing.T) { test(t, ctx, sbx) })
 	})
 	withForkServer(t, func(c *sandbox.Config) { c.MinSpares, c.MaxSpares = 1, 1 }, func(t *testing.T, ctx context.Context, e *sandbox.Engine) {

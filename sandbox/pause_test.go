@@ -22,7 +22,7 @@ func withPause(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *s
 	for name, limits := range map[string]sandbox.Limits{"BySignals": {}, "ByFreezer": {Processes: 500}} {
 		t.Run(name, func(t *testing.T) {
 			ctx := testContext(t)
-			sbx, err := openEngine(t, python, nil).Create(ctx, &sandbox.Options{Limits: limits})
+			sbx, err := engineFor(t, python).Create(ctx, &sandbox.Options{Limits: limits})
 			require.NoError(t, err)
 			test(t, ctx, sbx)
 		})

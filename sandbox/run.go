@@ -101,7 +101,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		return nil, err
 	}
 	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries), restarts: c.restartCount()}
-	run.fold.execution.UndoRefused = refused
+	run.fold.execution.UndoRefused, run.fold.displaysValues = refused, dialectOf(k).displaysValues
 	run.ladder = newLadder(c, opts.Timeout)
 	if meterer, ok := k.Process().(backends.RunMeterer); ok {
 		run.meter = meterer.MeterNext()
@@ -221,12 +221,18 @@ func (r *Run) finish(err error) {
 	}
 	if reply != nil {
 		r.pending = r.fold.reply(reply)
+	} else {
+		r.pending = r.fold.release(false)
 	}
 	r.fold.execution.Usage = usage
 	switch {
 	case timedOut != nil:
 		err = fmt.Errorf("sandbox: run: %w", timedOut)
-	case !errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
+		if reply != nil && !reply.Status.OK() && r.context.restartCount() != r.restarts { // which begins with an interrupt
+			err = fmt.Errorf("sandbox: run: %w: %w", ErrRestarted, kernel.ErrDead)
+		}
+	default:
 		r.context.noteDeath(err)
 		if errors.Is(err, kernel.ErrDead) && r.context.sandbox.awake() == nil {
 			err = r.context.undoCrash(err)

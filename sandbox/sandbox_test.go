@@ -103,7 +103,7 @@ func TestKillTwiceAndUseAfterwards(t *testing.T) {
 func TestContextOfAnotherSandboxIsRefused(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		one, err := engine.Create(ctx, nil)
 		require.NoError(t, err)
 		two, err := engine.Create(ctx, nil)
@@ -165,7 +165,7 @@ func TestPipInstallsIntoTheSandboxOnly(t *testing.T) {
 			t.Skip("this Python has no pip")
 		}
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		one, err := engine.Create(ctx, nil)
 		require.NoError(t, err)
 		two, err := engine.Create(ctx, nil)
@@ -217,7 +217,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 func TestTimeToLiveKillsAndCanBeExtended(t *testing.T) {
 	backendtest.EachPython(t, func(t *testing.T, python *agent.Python) {
 		ctx := testContext(t)
-		engine := openEngine(t, python, nil)
+		engine := engineFor(t, python)
 		sbx, err := engine.Create(ctx, &sandbox.Options{TimeToLive: time.Hour, Metadata: map[string]string{"who": "me"}})
 		require.NoError(t, err)
 		require.WithinDuration(t, time.Now().Add(time.Hour), sbx.Info().ExpiresAt, time.Minute)

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ds-sandbox/ds-sandbox/backends/backendtest"
+	"github.com/ds-sandbox/ds-sandbox/backends/docker/dockertest"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
@@ -28,7 +29,12 @@ func onBothBackends(t *testing.T, test func(t *testing.T, ctx context.Context, s
 		test(t, ctx, sbx)
 	})
 	t.Run("docker", func(t *testing.T) {
-		engine, ctx := openDocker(t, nil), testContext(t)
+		ctx := testContext(t)
+		engine, err := sandbox.Open(ctx, sandbox.Config{
+			DefaultBackend: "docker", AgentBinary: dockertest.Config(t).Agent, NoForkServer: true, MaxSpares: sandbox.NoSpares,
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
 		sbx, err := engine.Create(ctx, &sandbox.Options{Lazy: true})
 		require.NoError(t, err)
 		test(t, ctx, sbx)

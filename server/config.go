@@ -53,6 +53,7 @@ type Config struct {
 	Drain       time.Duration // how long requests under way may take when the daemon ends; DefaultDrain
 
 	Templates     []fleet.Template
+	Origins       []string // of web pages that may use the websockets besides the daemon's own, such as "https://example.com"
 	Images        []string // patterns of images by whose name sandboxes may be made; none
 	SnapshotBytes int64    // fleet.DefaultSnapshotBytes
 

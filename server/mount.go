@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/ds-sandbox/ds-sandbox/server/fault"
@@ -18,9 +19,12 @@ type Dialects struct {
 	Bridge  http.Handler // /sandboxes/{id}/events, .../workspace/..., .../contexts/...
 	Jupyter http.Handler // /api/...
 	Page    http.Handler // /, /ui/...
+
+	// Close ends what the handlers have begun besides requests; nil when that is nothing.
+	Close func(context.Context) error
 }
 
-// Mount gives the server its dialects. It is called once, before Serve.
+// Mount gives the server other dialects than its own. It is called before Serve.
 func (s *Server) Mount(d Dialects) { s.dialects = d }
 
 // dispatch hands a request to its dialect. Of a sandbox's request the member is in its context already.

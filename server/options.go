@@ -70,6 +70,8 @@ var options = []Option{
 	timeOption("drain", "how long requests under way may take when the daemon ends", func(c *Config) *time.Duration { return &c.Drain }),
 	listOption("images", "patterns of images by whose name sandboxes may be made, separated by commas",
 		func(c *Config) *[]string { return &c.Images }),
+	listOption("origins", "web pages that may use the websockets besides the daemon's own, separated by commas",
+		func(c *Config) *[]string { return &c.Origins }),
 	sizeOption("snapshot-bytes", "what all snapshots that are no images may take", func(c *Config) *int64 { return &c.SnapshotBytes }),
 	sizeOption("sandbox-memory", "what a sandbox may use of memory", func(c *Config) *int64 { return &c.Engine.DefaultLimits.Memory }),
 	sizeOption("sandbox-disk", "what a sandbox may use of the disk", func(c *Config) *int64 { return &c.Engine.DefaultLimits.Disk }),

@@ -81,6 +81,7 @@ func New(ctx context.Context, engine *sandbox.Engine, config Config) (_ *Server,
 	}
 	s.metrics.watch(s.fleet, s.conns)
 	s.own = s.ownRoutes()
+	s.speak()
 	return s, nil
 }
 
@@ -192,7 +193,11 @@ func (s *Server) Close(ctx context.Context) error {
 	s.end()                    // websockets, which Shutdown knows nothing of, and all else
 	ending, cancelEnd := context.WithTimeout(context.WithoutCancel(ctx), endTime)
 	defer cancelEnd()
-	err := s.fleet.Close(ending)
+	var err error
+	if s.dialects.Close != nil {
+		err = s.dialects.Close(ending)
+	}
+	err = errors.Join(err, s.fleet.Close(ending))
 	_ = s.http.Close()
 	_ = s.listener.Close() // if it was never served
 	select {

@@ -291,7 +291,8 @@ func (s *kernelService) Park(ctx context.Context, stream *connect.BidiStream[age
 	_ = stream.Send(&agentpb.ParkResponse{Event: &agentpb.ParkResponse_Parked{Parked: number}})
 	// The host closes its side when it has heard. Else the copy would be nobody's.
 	if _, err := stream.Receive(); !errors.Is(err, io.EOF) {
-		return errors.Join(errors.New("copy a kernel: the host did not say that it has it"), err, ks.closeParked(context.WithoutCancel(ctx), number))
+		unheard := errors.New("copy a kernel: the host did not say that it has it")
+		return errors.Join(unheard, err, ks.closeParked(context.WithoutCancel(ctx), number))
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func BecomeUser(uid, gid int) error {
 // BecomeRoot makes the process root's in all ids, with no groups but its own. Its real user is root.
 func BecomeRoot() error {
 	if !mayGain() {
-		return errors.New("nothing may gain privileges here")
+		return fmt.Errorf("%w: nothing may gain privileges here", syscall.EPERM)
 	}
 	if err := syscall.Setresuid(-1, 0, -1); err != nil {
 		return fmt.Errorf("become root: %w", err)

@@ -163,15 +163,11 @@ def failed(text: str) -> dict:
 @contextmanager
 def unmoved_heap():
     """Keeps the garbage collector from writing to every object, which would copy its page."""
-    collecting, frozen = gc.isenabled(), gc.get_freeze_count()
+    collecting = gc.isenabled()  # whether it is frozen, too, is a question that looks at every object
     gc.disable()
-    if not frozen:  # by the user, or by the fork server
-        gc.freeze()
     try:
         yield
     finally:
-        if not frozen:
-            gc.unfreeze()
         if collecting:
             gc.enable()
 

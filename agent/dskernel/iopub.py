@@ -76,8 +76,9 @@ def exhaust(calls: Iterator) -> None:
         handler(*interrupts[-1])
 
 
-# Messages that wait for a client on iopub; more are lost to it. Upstream has zmq's 1000, which a fast kernel
-# fills before a client gets its share of a busy machine; what is lost may be the idle that it waits for.
+# Messages that wait for a client on iopub; code that has more to say waits for it. Upstream has zmq's 1000 and drops
+# what is beyond, which happens on a busy machine before a client gets its share; what is lost may be the idle that it
+# waits for. Our clients read whatever comes and drop by rules of their own, so the wait is short.
 MAX_QUEUED = 20_000
 
 
@@ -91,6 +92,8 @@ class Doors:
         """Makes a socket."""
         made = SharedSocket(self._context, kind)
         made.sndhwm = MAX_QUEUED
+        if kind in (zmq.PUB, zmq.XPUB):
+            made.setsockopt(zmq.XPUB_NODROP, 1)
         return made
 
     def __getattr__(self, name: str):

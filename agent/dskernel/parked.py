@@ -108,7 +108,8 @@ def _move(old: str, new: str) -> None:
         except OSError:
             os.chdir(new)
     for name, value in list(os.environ.items()):
-        os.environ[name] = os.pathsep.join(moved(part, old, new) for part in value.split(os.pathsep))
+        if old in value:
+            os.environ[name] = os.pathsep.join(moved(part, old, new) for part in value.split(os.pathsep))
     sys.path[:] = [moved(p, old, new) if isinstance(p, str) else p for p in sys.path]
 
 

@@ -76,9 +76,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 CTL_ADD, CLOEXEC = 1, os.O_CLOEXEC
 
 
-def renew_epoll(epoll: int) -> None:
+def renew_epoll(epoll: int, watched: list[Member]) -> None:
     """Puts an epoll of this process's own in the place of one that it shares, with the same members."""
-    watched = members(epoll)
     fresh = _libc.epoll_create1(CLOEXEC)
     if fresh < 0:
         raise OSError(ctypes.get_errno(), "epoll_create1")
@@ -106,12 +105,12 @@ def abandon(loop: asyncio.AbstractEventLoop) -> None:
     loop._closed = True
 
 
-def pointed(epoll: int) -> bool:
-    """Reports whether an epoll is a native library's, which finds its own objects by its events.
+def pointed(watched: list[Member]) -> bool:
+    """Reports whether an epoll with these members is a native library's, which knows them by other data.
 
     Python's selectors, and libraries that find them by the descriptor, have it as their data.
     """
-    return any(m.data & 0xFFFFFFFF != m.fd for m in members(epoll))
+    return any(m.data & 0xFFFFFFFF != m.fd for m in watched)
 
 
 class Eventfds:

@@ -43,7 +43,8 @@ class Plant:
 
     def descriptors(self) -> set[int]:
         """Returns the descriptors that are ours."""
-        found = self._plumbing() | self._app.eventfds.ours()
+        listed = plumbing.listed()
+        found = self._plumbing(listed) | self._app.eventfds.ours()
         for loop in plumbing.loops:
             if not loop.is_closed():
                 found |= {loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno()}
@@ -52,16 +53,17 @@ class Plant:
                 None
             }
             if getattr(stream, "_should_watch", False):
-                found |= _leading_to(os.readlink("/proc/self/fd/%d" % _number(stream)))
+                found |= _leading_as(_number(stream), listed)
         return found
 
-    def _plumbing(self) -> set[int]:
+    def _plumbing(self, listed: dict[int, str]) -> set[int]:
         """Returns the descriptors of our zmq contexts, and of what other native libraries watch."""
         found = set()
-        for fd, target in plumbing.listed().items():
-            if target == plumbing.EVENTPOLL and plumbing.pointed(fd):
+        for fd, target in listed.items():
+            members = plumbing.members(fd) if target == plumbing.EVENTPOLL else []
+            if plumbing.pointed(members):
                 found.add(fd)
-                found |= {m.fd for m in plumbing.members(fd)}
+                found |= {m.fd for m in members}
         for context in (self._app.context, self._app.heartbeat.context):
             for made in list(context._sockets):
                 if not made.closed:
@@ -90,7 +92,7 @@ class Plant:
         for handle in copies:
             loop.remove_reader(handle)
             os.close(handle)
-        shared = self._plumbing() | app.eventfds.ours()
+        shared = self._plumbing(plumbing.listed()) | app.eventfds.ours()
         for stream in self._main_streams():
             stream.io_loop.remove_handler(stream.socket)
             stream._handle_events = _nothing  # which may be scheduled already, and would never return
@@ -101,8 +103,9 @@ class Plant:
                 os.close(fd)
             except OSError:
                 pass
+        listed = plumbing.listed()
         for stream in self._streams():
-            self._uncapture(stream)
+            self._uncapture(stream, listed)
         self._left += [
             dead, app.context, app.heartbeat, app.iopub_thread, app.control_thread, app.debugpy_socket,
             app.debug_shell_socket, app.shell_socket, app.control_socket, app.stdin_socket,
@@ -120,10 +123,10 @@ class Plant:
         stream = thread.manager._shell_channel_to_main.to_stream if thread else self._kernel.shell_stream
         return [stream]
 
-    def _uncapture(self, stream) -> None:
+    def _uncapture(self, stream, listed: dict[int, str]) -> None:
         """Takes a stream's pipe away, and what it has not sent yet."""
         if getattr(stream, "_should_watch", False):
-            for fd in _leading_to(os.readlink("/proc/self/fd/%d" % _number(stream))) - {_number(stream)}:
+            for fd in _leading_as(_number(stream), listed) - {_number(stream)}:
                 os.close(fd)
             os.dup2(stream._original_stdstream_copy, _number(stream))
             stream._should_watch = False
@@ -248,12 +251,15 @@ def renew_loops(spared: set[int] = frozenset()) -> None:
         if not loop.is_closed():
             plumbing.renew_wakeup(loop)
     for fd, target in plumbing.listed().items():
-        if target == plumbing.EVENTPOLL and fd not in spared and not plumbing.pointed(fd):
-            plumbing.renew_epoll(fd)
+        if target == plumbing.EVENTPOLL and fd not in spared:
+            members = plumbing.members(fd)
+            if not plumbing.pointed(members):
+                plumbing.renew_epoll(fd, members)
 
 
-def _leading_to(place: str) -> set[int]:
-    return {fd for fd, target in plumbing.listed().items() if target == place}
+def _leading_as(number: int, listed: dict[int, str]) -> set[int]:
+    """Returns the descriptors that lead where one does, that one among them."""
+    return {fd for fd, target in listed.items() if target == listed.get(number, "")}
 
 
 def _nothing(*args) -> None:

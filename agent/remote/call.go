@@ -150,6 +150,9 @@ func (c *Client) verdict(s *session, err error) error {
 	if s.lostWithin(lossDelay) {
 		return errBroken
 	}
+	if told.Code() == connect.CodeUnimplemented { // there is no such path
+		return fmt.Errorf("remote: %w: the agent in the sandbox is older than this program: make the sandbox again", backends.ErrUnsupported)
+	}
 	return fmt.Errorf("%w: %w", ErrProtocol, short2(told))
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path"
 	"strings"
 	"testing"
 
@@ -125,6 +126,35 @@ func testFilesInFull(t *testing.T, open Open) {
 		require.ErrorIs(t, err, backends.ErrNotDir)
 		_, err = files.List(ctx, "", -1)
 		require.ErrorIs(t, err, fs.ErrInvalid)
+	})
+	with(t, open, "WhatLinksLeadTo", func(t *testing.T, ctx context.Context, in backends.Instance) {
+		files := in.Files()
+		write(t, ctx, files, "d/file", "12345")
+		_, problems, _ := finished(t, ctx, in, backends.Cmd{Args: shell(
+			"chmod 604 d/file; ln -s d/file one; ln -s one two; ln -s $PWD/d folder; ln -s nowhere broken; ln -s /etc outside; ln -s self self")})
+		require.Empty(t, problems)
+		infos, err := files.List(ctx, "", 1)
+		require.NoError(t, err)
+		for _, info := range infos {
+			again, err := files.Stat(ctx, info.Path)
+			require.NoError(t, err)
+			require.Equal(t, info.End, again.End)
+			if info.Name != "one" && info.Name != "two" && info.Name != "folder" {
+				require.Nil(t, info.End, info.Name)
+				continue
+			}
+			require.NotNil(t, info.End, info.Name)
+			if info.Name == "folder" {
+				require.Equal(t, backends.TypeDir, info.End.Type)
+				continue
+			}
+			require.True(t, strings.HasSuffix(info.End.Path, "/d/file"), info.End.Path)
+			require.True(t, path.IsAbs(info.End.Path))
+			require.Equal(t, backends.TypeFile, info.End.Type)
+			require.EqualValues(t, 0o604, info.End.Mode)
+			require.EqualValues(t, 5, info.End.Size)
+			require.False(t, info.End.ModTime.IsZero())
+		}
 	})
 	with(t, open, "Copy", func(t *testing.T, ctx context.Context, in backends.Instance) {
 		files := in.Files()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ds-sandbox/ds-sandbox/agent"
@@ -32,11 +33,9 @@ func Pythons(t testing.TB) []string {
 		if path == "" {
 			continue
 		}
-		p, err := agent.Probe(context.Background(), path)
-		if err != nil || !p.HasKernel() || slices.Contains(found, p.Executable) {
-			continue
+		if p := probe(path); p != nil && !slices.Contains(found, p.Executable) {
+			found = append(found, p.Executable)
 		}
-		found = append(found, p.Executable)
 	}
 	if len(found) == 0 {
 		const reason = "no Python with ipykernel: run `ds-sandbox setup`, or set DS_SANDBOX_TEST_PYTHONS"
@@ -48,13 +47,38 @@ func Pythons(t testing.TB) []string {
 	return found
 }
 
+// probed are the interpreters that were asked about themselves, each once in a program.
+var probed = struct {
+	sync.Mutex
+	pythons map[string]*agent.Python // by path; nil for none
+}{pythons: make(map[string]*agent.Python)}
+
+// probe is agent.Probe; a Python that can't be used is nil.
+func probe(path string) *agent.Python {
+	probed.Lock()
+	defer probed.Unlock()
+	found, known := probed.pythons[path]
+	if !known {
+		found, _ = agent.Probe(context.Background(), path)
+		if found != nil && !found.HasKernel() {
+			found = nil
+		}
+		probed.pythons[path] = found
+	}
+	if found == nil {
+		return nil
+	}
+	own := *found
+	return &own
+}
+
 // EachPython runs a test with each interpreter that Pythons lists, named after its ipykernel.
 func EachPython(t *testing.T, test func(t *testing.T, python *agent.Python)) {
 	t.Helper()
 	for _, path := range Pythons(t) {
-		p, err := agent.Probe(context.Background(), path)
-		if err != nil {
-			t.Fatal(err)
+		p := probe(path)
+		if p == nil {
+			t.Fatalf("%s is no Python with ipykernel any more", path)
 		}
 		t.Run("ipykernel-"+p.Packages["ipykernel"], func(t *testing.T) { test(t, p) })
 	}

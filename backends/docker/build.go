@@ -145,6 +145,8 @@ func buildContext(agent *agentbinary.Binary, ca string) (io.Reader, error) {
 	for _, e := range []entry{
 		{name: "Dockerfile", mode: 0o644, data: []byte(images.Dockerfile)},
 		{name: "requirements.txt", mode: 0o644, data: []byte(images.Requirements)},
+		{name: "kernels.txt", mode: 0o644, data: []byte(images.KernelRequirements)},
+		{name: "kernels.py", mode: 0o644, data: []byte(images.KernelScript)},
 		{name: "ca.pem", mode: 0o644, data: certificates},
 		{name: "ds-sandbox-agent", mode: 0o755, data: agent.Data},
 	} {

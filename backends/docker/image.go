@@ -24,7 +24,9 @@ const snapshotName = "ds-sandbox-snapshot"
 
 // Recipe tells what our image is made from, but for the agent: a short hash, and the image's tag.
 func Recipe() string {
-	sum := sha256.Sum256([]byte(images.Dockerfile + "\x00" + images.Requirements))
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		images.Dockerfile, images.Requirements, images.KernelRequirements, images.KernelScript,
+	}, "\x00")))
 	return hex.EncodeToString(sum[:6])
 }
 

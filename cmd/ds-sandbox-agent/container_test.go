@@ -169,6 +169,7 @@ func TestCodeInAContainerIsTheUserAndCanDoNothingToTheAgent(t *testing.T) {
 		"kill -9 1", "kill -STOP 1", "cat /proc/1/environ", "ls /proc/1/fd", "ls /run/ds-sandbox-agent", "cat /proc/1/mem",
 		"echo x > /run/ds-sandbox-agent/sock", "echo 1000 > /proc/1/oom_score_adj", "touch /usr/local/bin/ds-sandbox-agent",
 		"/usr/local/bin/ds-sandbox-agent bridge </dev/null", "/usr/local/bin/ds-sandbox-agent as-user 1001 1001 -- /bin/true",
+		"/usr/local/bin/ds-sandbox-agent as-root -- /bin/true",
 	} {
 		out := shell(t, in, attempt+` && echo "done: it worked"`)
 		require.NotContains(t, out, "it worked", attempt)

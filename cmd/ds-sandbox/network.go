@@ -21,7 +21,8 @@ type networkOptions struct {
 
 func (o *networkOptions) flags(flags *pflag.FlagSet, mode *string) {
 	o.mode = mode
-	flags.StringVar(mode, "network", "", "what a container reaches: none, bridge (the internet) or allow (what --allow names alone) (default none)")
+	flags.StringVar(mode, "network", "",
+		"what a container reaches: none, bridge (the internet) or allow (what --allow names alone) (default none)")
 	flags.StringArrayVar(&o.allow, "allow", nil,
 		"let a container reach this `address`, range or domain: 1.2.3.4, 10.0.0.0/8, pypi.org, *.pypi.org; repeatable, implies --network allow")
 	flags.StringArrayVar(&o.deny, "deny", nil, "keep a container from this `address` or range; repeatable, implies --network bridge")

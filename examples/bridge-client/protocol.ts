@@ -61,7 +61,7 @@ export interface PagesEvent extends OfRun { type: "pages"; pages: Result[] }
 /** What the run showed so far goes away, with wait only when its next output comes. */
 export interface ClearEvent extends OfRun { type: "clear"; wait?: true }
 
-/** The code waits for a line. */
+/** The code waits for a line, until "answered" or "done". What was printed before may come after this. */
 export interface InputEvent extends OfRun { type: "input"; prompt: string; password?: true }
 
 /** The code was given the line; "" of a password. */

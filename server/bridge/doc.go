@@ -23,6 +23,8 @@
 //
 // The package also serves the workspace's files and the JavaScript of figures, for the page of package ui.
 //
+// The server bounds bodies, and how slowly a client may send or read one; of websockets the package does that itself.
+//
 // A viewer has two goroutines, one that reads and one that writes; runs have one for each context that has any. Close ends all and
 // waits for them.
 //

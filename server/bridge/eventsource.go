@@ -23,7 +23,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no") // of proxies
 	header.Set("X-Content-Type-Options", "nosniff")
-	out := h.pace(w)
+	out := http.NewResponseController(w)
 	journal := c.Journal().From(from)
 	var b bytes.Buffer
 	tell := func(e *event) error {
@@ -38,7 +38,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 		b.WriteString("data: ")
 		b.Write(data) // JSON has no line ends
 		b.WriteString("\n\n")
-		_, err = out.Write(b.Bytes())
+		_, err = w.Write(b.Bytes())
 		if b.Cap() > chunk {
 			b = bytes.Buffer{}
 		}
@@ -61,14 +61,14 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 			}
 		case changed == nil:
 			_ = tell(goodbye(m)) // it is the end either way
-			_ = out.flush()
+			_ = out.Flush()
 			return
 		case !live:
 			live = true
 			err = tell(&event{Type: "live"})
 		}
 		if err == nil {
-			err = out.flush()
+			err = out.Flush()
 		}
 		if err != nil {
 			return
@@ -76,7 +76,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 		select {
 		case <-changed:
 		case <-alive.C:
-			_, err = out.Write([]byte(": alive\n\n"))
+			_, err = w.Write([]byte(": alive\n\n"))
 		case <-gone:
 			gone, ended = nil, time.After(endPatience)
 		case <-ended:

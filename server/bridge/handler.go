@@ -120,11 +120,14 @@ func (h *Handler) Close(ctx context.Context) error {
 	}
 }
 
-// enter counts a viewer, unless the daemon is ending or its owner has too many. leave must be called at its end.
-func (h *Handler) enter(m *fleet.Member) (leave func(), err error) {
-	giveBack, err := h.opts.Fleet.Stream(m.Owner())
-	if err != nil {
-		return nil, err
+// enter counts a viewer, unless the daemon is ending or its owner has too many. leave must be called at its end. The server has counted
+// it among its owner's requests, unless it did not know whose it is.
+func (h *Handler) enter(m *fleet.Member, r *http.Request) (leave func(), err error) {
+	giveBack := func() {}
+	if subprotocolToken(r) != "" {
+		if giveBack, err = h.opts.Fleet.Stream(m.Owner()); err != nil {
+			return nil, err
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -146,7 +149,10 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (m *fleet.Member
 			"pages of origin "+clip(r.Header.Get("Origin"))+" may not use this daemon: list it under its allowed origins"))
 		return nil, false
 	}
-	owner, err := h.opts.Identify(withSubprotocolToken(r))
+	owner, err := h.opts.Identify(r)
+	if token := subprotocolToken(r); err != nil && token != "" {
+		owner, err = h.opts.Identify(withToken(r, token))
+	}
 	if err == nil {
 		m, err = h.opts.Fleet.Get(owner, r.PathValue("id"))
 	}

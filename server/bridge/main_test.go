@@ -89,6 +89,8 @@ type daemon struct {
 	fleet   *fleet.Fleet
 	handler *bridge.Handler
 	url     string
+
+	identify func(*http.Request) (*fleet.Owner, error)
 }
 
 type setting func(*bridge.Options, *int64)
@@ -111,7 +113,20 @@ func openDaemon(t testing.TB, settings ...setting) *daemon {
 		server.Close()
 		require.NoError(t, f.Close(context.Background()))
 	})
-	return &daemon{fleet: f, handler: h, url: server.URL}
+	return &daemon{fleet: f, handler: h, url: server.URL, identify: keys.Identify}
+}
+
+// beside is another bridge to the same sandboxes.
+func (d *daemon) beside(t testing.TB, opts *bridge.Options) *daemon {
+	t.Helper()
+	opts.Fleet, opts.Identify = d.fleet, d.identify
+	h := bridge.New(*opts)
+	server := httptest.NewServer(h)
+	t.Cleanup(func() {
+		require.NoError(t, h.Close(context.Background()))
+		server.Close()
+	})
+	return &daemon{fleet: d.fleet, handler: h, url: server.URL, identify: d.identify}
 }
 
 func (d *daemon) create(t testing.TB) *fleet.Member {
@@ -137,6 +152,7 @@ type client struct {
 	conn *websocket.Conn
 	ids  int
 	seen []told // events so far
+	at   int    // of seen, from where on until looks
 	last int64  // number
 	held []told // answers that came while something else was waited for
 	hi   told   // hello
@@ -187,11 +203,15 @@ func (c *client) next() told {
 	}
 }
 
-// until reads events up to the next one of a type.
+// until gives the first event of a type after the one it gave before, and waits for it.
 func (c *client) until(kind string) told {
 	c.t.Helper()
-	for {
-		if e := c.next(); e.kind() == kind {
+	for ; ; c.at++ {
+		for c.at >= len(c.seen) {
+			c.next()
+		}
+		if e := c.seen[c.at]; e.kind() == kind {
+			c.at++
 			return e
 		}
 	}
@@ -280,13 +300,11 @@ func (c *client) run(code string) told {
 // over is the last event of a run.
 func (c *client) over(run any) told {
 	c.t.Helper()
-	for _, e := range c.seen {
-		if e.kind() == "done" && e["run"] == run {
-			return e
+	for i := 0; ; i++ {
+		for i >= len(c.seen) {
+			c.next()
 		}
-	}
-	for {
-		if e := c.until("done"); e["run"] == run {
+		if e := c.seen[i]; e.kind() == "done" && e["run"] == run {
 			return e
 		}
 	}
@@ -305,7 +323,7 @@ func (d *daemon) request(t testing.TB, method, path, body string, header http.He
 	}
 	response, err := http.DefaultTransport.RoundTrip(r)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
 	data, err := io.ReadAll(response.Body)
 	require.NoError(t, err)

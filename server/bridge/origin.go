@@ -24,16 +24,21 @@ func (h *Handler) allowed(r *http.Request) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
-// withSubprotocolToken is the request with the token that stands among its subprotocols, if one does, as a header.
-func withSubprotocolToken(r *http.Request) *http.Request {
+// subprotocolToken is the token that stands among a websocket's subprotocols; "" when there is none.
+func subprotocolToken(r *http.Request) string {
 	for _, line := range r.Header.Values("Sec-Websocket-Protocol") {
 		for p := range strings.SplitSeq(line, ",") {
-			if token, ok := strings.CutPrefix(strings.TrimSpace(p), tokenProtocol); ok && r.Header.Get("X-Api-Key") == "" {
-				r = r.Clone(r.Context())
-				r.Header.Set("X-Api-Key", token)
-				return r
+			if token, ok := strings.CutPrefix(strings.TrimSpace(p), tokenProtocol); ok {
+				return token
 			}
 		}
 	}
+	return ""
+}
+
+// withToken is a request that has a token where all requests have it.
+func withToken(r *http.Request, token string) *http.Request {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Api-Key", token)
 	return r
 }

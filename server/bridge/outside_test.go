@@ -123,19 +123,19 @@ func TestServerSentEvents(t *testing.T) {
 	require.NoError(t, m.Kill(t.Context()))
 	require.Equal(t, "killed", s.until("gone")["reason"])
 	require.Equal(t, "killed", again.until("gone")["reason"])
-	require.False(t, s.lines.Scan() && s.lines.Scan() && s.lines.Scan())
+	for s.lines.Scan() {
+		require.Empty(t, s.lines.Text(), "it was the last")
+	}
 }
 
 func TestSlowViewersMissWhatIsDropped(t *testing.T) {
 	lost := make(chan struct{}, 1)
-	d := openDaemon(t, func(o *bridge.Options, journal *int64) {
-		o.Patience, *journal = time.Second, 256<<10
-		o.Logger = slog.New(&lostLog{slog.DiscardHandler, lost})
-	})
+	d := openDaemon(t, func(_ *bridge.Options, journal *int64) { *journal = 256 << 10 })
+	hasty := d.beside(t, &bridge.Options{Patience: time.Second, Logger: slog.New(&lostLog{slog.DiscardHandler, lost})})
 	m := d.create(t)
 	c := d.dial(t, m, "")
 	slow := d.dial(t, m, "")
-	stuck := d.never(t, m)
+	stuck := hasty.never(t, m)
 	// More than all buffers on the way hold together.
 	const code = "import sys\nfor i in range(4000):\n    sys.stdout.write(str(i) + 'x' * 10_000 + '\\n'); sys.stdout.flush()\nprint('end')"
 	done := c.over(c.ask("run", told{"code": code})["run"])

@@ -40,9 +40,9 @@ type viewer struct {
 
 	server context.Context // ends with the daemon
 	life   context.Context // ends with the connection
-	end   context.CancelFunc
-	tasks sync.WaitGroup // requests under way
-	slots chan struct{}  // holds one token for each
+	end    context.CancelFunc
+	tasks  sync.WaitGroup // requests under way
+	slots  chan struct{}  // holds one token for each
 
 	pingAt time.Time // of the writer
 
@@ -72,7 +72,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	leave, err := h.enter(m)
+	leave, err := h.enter(m, r)
 	if err != nil {
 		refuse(w, err)
 		return

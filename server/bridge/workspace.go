@@ -1,19 +1,14 @@
 package bridge
 
 import (
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
-
-// maxUpload bounds one file, bytes.
-const maxUpload = 16 << 30
 
 // folder is what a folder holds.
 type folder struct {
@@ -75,7 +70,7 @@ func (h *Handler) writeFile(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(name, "/") {
 			err = files.MakeDir(ctx, name)
 		} else {
-			_, err = files.WriteFrom(ctx, name, &pacedReader{http.MaxBytesReader(w, r.Body, maxUpload), http.NewResponseController(w)}, nil)
+			_, err = files.WriteFrom(ctx, name, r.Body, nil)
 		}
 	}
 	var info sandbox.FileInfo
@@ -120,57 +115,10 @@ func hostile(header http.Header, name string) {
 	header.Set("Content-Disposition", disposition)
 }
 
-// deliver writes a body that may be large to a client that may be slow.
+// deliver writes a body that may be large.
 func (h *Handler) deliver(w http.ResponseWriter, r io.Reader) {
-	out := h.pace(w)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{r}, make([]byte, 64<<10)); err != nil {
+	if _, err := io.Copy(w, r); err != nil {
 		h.opts.Logger.Debug("download", "error", err)
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
 	}
-}
-
-// paced writes with a new deadline for each piece: a client that takes nothing is given up.
-type paced struct {
-	w        io.Writer
-	control  *http.ResponseController
-	patience time.Duration
-}
-
-func (h *Handler) pace(w http.ResponseWriter) *paced {
-	return &paced{w: w, control: http.NewResponseController(w), patience: h.opts.Patience}
-}
-
-func (p *paced) Write(data []byte) (n int, err error) {
-	for len(data) > 0 {
-		if err := p.control.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
-			return n, fmt.Errorf("write deadline: %w", err)
-		}
-		k, err := p.w.Write(data[:min(chunk, len(data))])
-		n += k
-		if err != nil {
-			return n, err
-		}
-		data = data[k:]
-	}
-	return n, nil
-}
-
-func (p *paced) flush() error {
-	if err := p.control.SetWriteDeadline(time.Now().Add(p.patience)); err != nil {
-		return err
-	}
-	return p.control.Flush()
-}
-
-// pacedReader reads with a new deadline for each piece.
-type pacedReader struct {
-	r       io.Reader
-	control *http.ResponseController
-}
-
-func (p *pacedReader) Read(data []byte) (int, error) {
-	if err := p.control.SetReadDeadline(time.Now().Add(readPatience)); err != nil {
-		return 0, fmt.Errorf("read deadline: %w", err)
-	}
-	return p.r.Read(data)
 }

@@ -69,22 +69,39 @@ func New(f *fleet.Fleet, keys *access.Keys, opts *Options) *Handler {
 	return h
 }
 
+// calls are what is answered.
+var calls = []struct {
+	pattern string
+	answer  func(*Handler, http.ResponseWriter, *http.Request, scope)
+}{
+	{"GET /api/status", (*Handler).status},
+	{"GET /api/me", (*Handler).me},
+	{"GET /api/kernelspecs", (*Handler).kernelSpecs},
+	{"GET /api/kernelspecs/{name}", (*Handler).kernelSpec},
+	{"GET /api/kernels", (*Handler).list},
+	{"POST /api/kernels", (*Handler).create},
+	{"GET /api/kernels/{id}", (*Handler).show},
+	{"DELETE /api/kernels/{id}", (*Handler).remove},
+	{"POST /api/kernels/{id}/interrupt", (*Handler).interrupt},
+	{"POST /api/kernels/{id}/restart", (*Handler).restart},
+	{"GET /api/kernels/{id}/channels", (*Handler).channels},
+}
+
+const versionPattern = "GET /api" // for whoever asks
+
+// Routes are the calls that are answered, "METHOD /path".
+func Routes() []string {
+	patterns := []string{versionPattern}
+	for _, c := range calls {
+		patterns = append(patterns, c.pattern)
+	}
+	return patterns
+}
+
 func (h *Handler) routes() {
-	h.mux.HandleFunc("GET /api", h.version)
-	for pattern, serve := range map[string]func(http.ResponseWriter, *http.Request, scope){
-		"GET /api/status":                  h.status,
-		"GET /api/me":                      h.me,
-		"GET /api/kernelspecs":             h.kernelSpecs,
-		"GET /api/kernelspecs/{name}":      h.kernelSpec,
-		"GET /api/kernels":                 h.list,
-		"POST /api/kernels":                h.create,
-		"GET /api/kernels/{id}":            h.show,
-		"DELETE /api/kernels/{id}":         h.remove,
-		"POST /api/kernels/{id}/interrupt": h.interrupt,
-		"POST /api/kernels/{id}/restart":   h.restart,
-		"GET /api/kernels/{id}/channels":   h.channels,
-	} {
-		h.mux.HandleFunc(pattern, h.scoped(serve))
+	h.mux.HandleFunc(versionPattern, h.version)
+	for _, c := range calls {
+		h.mux.HandleFunc(c.pattern, h.scoped(func(w http.ResponseWriter, r *http.Request, s scope) { c.answer(h, w, r, s) }))
 	}
 	for prefix, instead := range map[string]string{
 		"/api/sessions":  "a front end keeps its own; kernels are at /api/kernels",

@@ -14,8 +14,8 @@ import (
 var files embed.FS
 
 // pagePolicy is for the page and its parts. Scripts are those of the page alone, and nothing becomes markup but by them.
-const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; frame-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+	"frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // framePolicy is for the document that shows what a sandbox made: it has no origin, and reaches nothing.
 const framePolicy = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; " +
@@ -60,7 +60,9 @@ func New() *Handler {
 }
 
 // Routes lists what the handler serves, as patterns of http.ServeMux.
-func (h *Handler) Routes() []string { return []string{"GET /{$}", "GET /ui/{path...}", "GET /favicon.ico"} }
+func (h *Handler) Routes() []string {
+	return []string{"GET /{$}", "GET /ui/{path...}", "GET /favicon.ico"}
+}
 
 // ServeHTTP serves one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package envd
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,12 +64,24 @@ func quality(parameters string) float64 {
 func decode(r *http.Request) (io.Reader, error) {
 	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); coding {
 	case "", codingIdentity:
-		return r.Body, nil
+		return sent{r.Body}, nil
 	case codingGzip:
-		return &gunzip{from: r.Body}, nil
+		return &gunzip{from: sent{r.Body}}, nil
 	default:
 		return nil, refusef(http.StatusBadRequest, "content encoding %.40q: use gzip, or none", coding)
 	}
+}
+
+// sent is what a client sends. That it breaks off is the client's doing.
+type sent struct{ io.Reader }
+
+func (s sent) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	var large *http.MaxBytesError
+	if err != nil && !errors.Is(err, io.EOF) && !errors.As(err, &large) {
+		err = &refusal{http.StatusBadRequest, fmt.Sprintf("body broke off: %v", err)}
+	}
+	return n, err
 }
 
 // gunzip reads what was compressed; what is no such thing is the client's mistake.
@@ -93,6 +106,8 @@ func (g *gunzip) mistake(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, new(*http.MaxBytesError)), errors.As(err, new(*refusal)):
+		return err
 	case err == io.EOF && g.to != nil: //nolint:errorlint // gzip says it just so, and another must not pass for it
 		return io.EOF
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server/e2b/envd/envdpb"
+	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
 
 // feed brings what a command prints from its start on to the request that has started it. The command waits for the request as long as
@@ -18,7 +19,8 @@ import (
 type feed struct {
 	pieces chan sandbox.CommandMessage
 	gone   <-chan struct{} // closed when nobody takes pieces any more
-	ended  <-chan struct{} // closed when none is to come
+	killed <-chan struct{} // closed when the sandbox is; the request may be waiting for its client then
+	ended  <-chan struct{} // closed when no piece is to come
 }
 
 func (f *feed) stdout(data []byte) { f.give(sandbox.CommandMessage{Data: data}) }
@@ -30,6 +32,7 @@ func (f *feed) give(m sandbox.CommandMessage) {
 	select {
 	case f.pieces <- m:
 	case <-f.gone:
+	case <-f.killed:
 	}
 }
 
@@ -55,7 +58,7 @@ func (s *processes) Start(
 ) error {
 	gone, leave := context.WithCancel(context.Background())
 	defer leave()
-	f := &feed{pieces: make(chan sandbox.CommandMessage), gone: gone.Done()}
+	f := &feed{pieces: make(chan sandbox.CommandMessage), gone: gone.Done(), killed: fleet.From(ctx).Gone()}
 	cmd, err := s.start(ctx, r, f)
 	if err != nil {
 		return err

@@ -108,10 +108,10 @@ func destinationOf(disposition string) (field, destination string) {
 	return parameters["name"], parameters["filename"]
 }
 
-// malformed is what is wrong with a body, unless it is the refusal of what decodes it.
+// malformed is what is wrong with a body, unless that is known already.
 func malformed(err error) error {
-	if refused := new(refusal); errors.As(err, &refused) {
-		return refused
+	if errors.As(err, new(*refusal)) || errors.As(err, new(*http.MaxBytesError)) {
+		return err
 	}
 	return refusef(http.StatusBadRequest, "body is no form: %v", err)
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
+	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
@@ -43,7 +45,7 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request) {
 	defer s.close()
 	if err = c.Wake(ctx); err == nil {
 		s.begin()
-		err = h.run(ctx, s, c, &request)
+		err = h.run(ctx, s, c, &request, member)
 	} else if s.withdraw() {
 		h.refuse(w, r, cause(ctx, err))
 		return
@@ -59,29 +61,63 @@ func (h *Handler) execute(w http.ResponseWriter, r *http.Request) {
 	s.end()
 }
 
-// run runs the code and passes on what it does, until its end.
-func (h *Handler) run(ctx context.Context, s *stream, c *sandbox.Context, request *executeRequest) error {
-	run, err := c.StartCode(ctx, *request.Code, &sandbox.RunOptions{
+// run runs the code and tells what it does, and the member how it went.
+func (h *Handler) run(ctx context.Context, s *stream, c *sandbox.Context, request *executeRequest, member *fleet.Member) error {
+	begun := time.Now()
+	raised, err := follow(ctx, s, c, request)
+	member.NoteRun(fleet.Run{Language: c.Language(), Took: time.Since(begun), Raised: raised, Err: err})
+	return err
+}
+
+// follow runs the code and passes on what it does, until its end.
+func follow(ctx context.Context, s *stream, c *sandbox.Context, request *executeRequest) (raised *sandbox.ExecutionError, err error) {
+	run, err := start(ctx, s, c, request)
+	if err != nil {
+		return nil, notRun{err}
+	}
+	defer func() { _ = run.Close() }()
+	reading := context.WithoutCancel(ctx) // the run itself ends with ctx
+	for held := false; ; {
+		out, err := run.Next(reading)
+		if held && !errors.Is(err, sandbox.ErrRestarted) {
+			s.output(raised)
+			held = false
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return raised, nil
+		case err != nil:
+			return raised, err
+		}
+		if e, ok := out.(*sandbox.ExecutionError); ok {
+			raised = e
+			if held = e.Name == "KeyboardInterrupt"; held { // until it is known that no restart did it
+				continue
+			}
+		}
+		s.output(out)
+	}
+}
+
+// start starts the code. An interpreter that an earlier run's interrupt did not stop is started anew, unless it is Python's, which
+// comes to its interrupt at last and has its variables then.
+func start(ctx context.Context, s *stream, c *sandbox.Context, request *executeRequest) (*sandbox.Run, error) {
+	options := &sandbox.RunOptions{
 		Env: request.Env,
 		// The client, or the sandbox's end, ends the run.
 		Timeout: sandbox.NoTimeout,
 		// All goes out at once: nothing need be kept.
 		MaxOutput: 1,
-	})
-	if err != nil {
-		return notRun{err}
 	}
-	defer func() { _ = run.Close() }()
-	for reading := context.WithoutCancel(ctx); ; { // the run itself ends with ctx
-		out, err := run.Next(reading)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		s.output(out)
+	run, err := c.StartCode(ctx, *request.Code, options)
+	if !errors.Is(err, kernel.ErrStuck) || c.Language() == "python" {
+		return run, err
 	}
+	if err := c.Restart(ctx); err != nil {
+		return nil, err
+	}
+	s.note("an earlier run could not be interrupted: its interpreter was started anew, and its variables are lost")
+	return c.StartCode(ctx, *request.Code, options)
 }
 
 // contextFor is where the code runs.

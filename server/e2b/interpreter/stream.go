@@ -216,19 +216,31 @@ func (s *stream) cut(c *sandbox.Cut) {
 		f.raw("messages", strconv.Itoa(c.Messages))
 		f.raw("bytes", strconv.FormatInt(c.Bytes, 10))
 	})
-	note := fmt.Sprintf("[ds-sandbox: %d bytes of output are left out here, for they were not read in time]\n", c.Bytes)
 	if c.Incomplete {
-		note = "[ds-sandbox: the interpreter did not say that its output was over; some may be missing]\n"
+		s.note("the interpreter did not say that its output was over; some may be missing")
+		return
 	}
-	s.text(&sandbox.OutputMessage{Text: note, Time: time.Now(), Stderr: true})
+	s.note(fmt.Sprintf("%d bytes of output are left out here, for they were not read in time", c.Bytes))
+}
+
+// note tells a person something, on standard error.
+func (s *stream) note(text string) {
+	s.text(&sandbox.OutputMessage{Text: "[ds-sandbox: " + text + "]\n", Time: time.Now(), Stderr: true})
 }
 
 // writeResult writes a result's forms, in the names that E2B's clients have for them, and nothing else: they take every other
 // member for a form.
 func writeResult(f *object, r *sandbox.Result) {
 	for _, form := range []struct{ name, text string }{
-		{"text", unquoted(r.Text)}, {"html", r.HTML}, {"markdown", r.Markdown}, {"svg", r.SVG}, {"png", r.PNG}, {"jpeg", r.JPEG},
-		{"pdf", r.PDF}, {"latex", r.LaTeX}, {"javascript", r.JavaScript},
+		{"text", unquoted(r.Text)},
+		{"html", r.HTML},
+		{"markdown", r.Markdown},
+		{"svg", r.SVG},
+		{"png", r.PNG},
+		{"jpeg", r.JPEG},
+		{"pdf", r.PDF},
+		{"latex", r.LaTeX},
+		{"javascript", r.JavaScript},
 	} {
 		if form.text != "" {
 			f.text(form.name, form.text)

@@ -69,7 +69,6 @@ export class Cell {
     }
     if (event.run !== this.run) return; // a newer run is shown
     const { outputs } = this;
-    if (outputs.question && event.type !== "answered" && event.type !== "input") outputs.answered();
     switch (event.type) {
       case "count":
         this.count = event.execution_count;
@@ -100,6 +99,7 @@ export class Cell {
         outputs.note(`An output of ${bytes(event.bytes)} was too large and is left out here.`);
         break;
       case "done":
+        outputs.answered();
         this.finish(event);
         break;
     }

@@ -25,7 +25,7 @@ export class Outputs {
     if (wait) return;
     this.element.style.minHeight = `${this.element.offsetHeight}px`; // what is below must not jump while it fills again
     this.element.replaceChildren();
-    this.stream = null;
+    this.stream = this.question = null;
     setTimeout(() => { this.element.style.minHeight = ""; }, 150);
   }
 
@@ -84,9 +84,10 @@ export class Outputs {
   /** The question was answered, here or elsewhere. */
   answered(value) {
     if (!this.question) return;
-    this.question.form.remove();
-    this.write("stdout", `${this.question.prompt}${value ?? ""}\n`);
+    const { form, prompt } = this.question;
     this.question = null;
+    form.remove();
+    this.write("stdout", `${prompt}${value ?? ""}\n`);
   }
 
   begin() {
@@ -97,7 +98,7 @@ export class Outputs {
     if (!isStream) this.stream = null;
     if (this.element.childElementCount > MOST) return;
     if (this.element.childElementCount === MOST) element = h("div", { class: "output note" }, h("p", {}, "More outputs are left out here."));
-    this.element.append(element);
+    this.element.insertBefore(element, this.question?.form ?? null); // what was printed before may come later than the question
   }
 }
 

@@ -196,9 +196,25 @@ class Session {
     const [, place] = CELL.exec(event.cell ?? "") ?? [];
     const key = place ? event.cell : `run-${event.run}`;
     if (event.run <= (this.hidden.get(key) ?? -1)) return undefined;
-    const cell = this.cells.get(key) ?? this.insert(key, place ? Number(place) : this.nextPlace());
+    let cell = this.cells.get(key);
+    if (!cell) {
+      const position = place ? Number(place) : this.nextPlace();
+      this.makeRoom(position);
+      cell = this.insert(key, position);
+    }
     this.byRun.set(event.run, cell);
     return cell;
+  }
+
+  /** Cells at the end that were never run stay behind one that was run elsewhere. */
+  makeRoom(position) {
+    const list = this.ordered();
+    const tail = list.slice(list.findLastIndex((c) => c.run) + 1);
+    if (!tail.length || tail[0].position > position) return;
+    for (const [i, cell] of tail.entries()) {
+      cell.position = Math.floor(position) + 1 + i;
+      this.rename(cell);
+    }
   }
 
   nextPlace() {

@@ -48,13 +48,15 @@ function columnsOf(data, about) {
     if (!Array.isArray(values)) return;
     const numbers = values.filter((v) => v !== null);
     const numeric = numbers.length > 0 && numbers.every((v) => typeof v === "number");
-    columns.push({ name: String(name), dtype, values, index, numeric, digits: numeric ? digits(numbers) : 0 });
+    columns.push({ name: String(name), dtype, values, index, numeric, digits: numeric ? digits(numbers) : 0, days: /^datetime/i.test(dtype ?? "") && numbers.every(isDay) });
   };
   for (const c of Array.isArray(about?.index) ? about.index : []) add(c.name ?? "", c.dtype, c.values, true);
   const named = Array.isArray(about?.columns) ? about.columns : Object.keys(data).map((name) => ({ name }));
   for (const c of named) add(c.name, c.dtype, Object.hasOwn(data, c.name) ? data[c.name] : undefined, false);
   return columns;
 }
+
+const isDay = (v) => typeof v === "string" && /^\d{4}-\d\d-\d\d([T ]00:00:00(\.0+)?)?$/.test(v);
 
 /** How many digits after the point tell the numbers of a column apart. */
 function digits(numbers) {
@@ -65,6 +67,7 @@ function digits(numbers) {
 
 function cell(value, c) {
   if (typeof value === "number" && c.digits && Math.abs(value) >= 1e-6 && Math.abs(value) < 1e12) return String(Number(value.toFixed(c.digits)));
+  if (/^datetime/i.test(c.dtype ?? "") && typeof value === "string") return c.days ? value.slice(0, 10) : value.replace("T", " ");
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 

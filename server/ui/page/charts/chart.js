@@ -20,7 +20,7 @@ export function chart(data, depth = 0) {
   const draw = { line: points, scatter: points, bar: bars, pie, box_and_whisker: boxes }[data.type];
   if (!draw) return null;
   const canvas = h("div", { class: "canvas" });
-  const figure = h("figure", { class: `chart ${data.type}`, role: "img", "aria-label": describe(data) }, heading(data), canvas);
+  const figure = h("figure", { class: `chart chart-${data.type}`, role: "img", "aria-label": describe(data) }, heading(data), canvas);
   let made;
   try {
     made = draw(data, elements);

@@ -1,4 +1,4 @@
-package sandbox_test
+package containers_test
 
 import (
 	"archive/tar"
@@ -152,7 +152,9 @@ func TestProofDownloadOfALyingAgent(t *testing.T) {
 				_, err := sbx.Files().Download(ctx, trick, target, &sandbox.TransferOptions{Links: policy})
 				cancel()
 				t.Logf("%s: %.150v", policy, err)
-				require.Equal(t, []string{"secret", "target"}, listed(t, top), "nothing beside the target")
+				beside, err := filepath.Glob(filepath.Join(top, "*"))
+				require.NoError(t, err)
+				require.Equal(t, []string{filepath.Join(top, "secret"), target}, beside, "nothing beside the target")
 				data, err := os.ReadFile(filepath.Join(top, "secret"))
 				require.NoError(t, err)
 				require.Equal(t, "secret", string(data))

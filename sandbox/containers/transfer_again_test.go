@@ -1,4 +1,4 @@
-package sandbox_test
+package containers_test
 
 import (
 	"bytes"
