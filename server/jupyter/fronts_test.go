@@ -70,9 +70,8 @@ func runChecks(t *testing.T, d *daemon, url string, env []string, name string, a
 
 func TestJupyterLabsServices(t *testing.T) {
 	folder := fronts(t, "node/node_modules/@jupyterlab/services")
-	eachPython(t, func(t *testing.T, d *daemon) {
-		runChecks(t, d, d.url, []string{"MODULES=" + filepath.Join(folder, "node")}, "node", "testdata/fronts/services.mjs")
-	})
+	d := serve(t, nil)
+	runChecks(t, d, d.url, []string{"MODULES=" + filepath.Join(folder, "node")}, "node", "testdata/fronts/services.mjs")
 }
 
 func TestJupyterKernelClient(t *testing.T) {

@@ -41,7 +41,8 @@ func (s *socket) fit(c *client, m *messaging.Message) []*messaging.Message {
 	if m.Channel != messaging.IOPub {
 		return []*messaging.Message{m} // a reply that is left out would be waited for
 	}
-	return []*messaging.Message{c.notice(m, "an output of %d bytes was left out: jupyter_server's gateway client takes 10 MiB at most", len(m.Content))}
+	const why = "an output of %d bytes was left out: jupyter_server's gateway client takes 10 MiB at most"
+	return []*messaging.Message{c.notice(m, why, len(m.Content))}
 }
 
 // splitStream cuts a text into several; nil when m is none.

@@ -55,7 +55,7 @@ const checks = {
     kernel = await kernels.startNew({ name: 'python3' });
     const info = await kernel.info;
     assert.equal(info.language_info.name, 'python');
-    assert.deepEqual(await running(), [kernel.id]);
+    assert.ok((await running()).includes(kernel.id));
     assert.equal((await kernels.findById(kernel.id)).name, 'python3');
   },
   async execute() {
@@ -160,9 +160,10 @@ manager.register_target("echo", opened)`);
     assert.equal((await execute('print("alive")')).text, 'alive\n');
   },
   async shutdown() {
+    const { id } = kernel;
     await kernel.shutdown();
     assert.equal(kernel.isDisposed || kernel.status === 'dead', true);
-    assert.deepEqual(await running(), []);
+    assert.ok(!(await running()).includes(id));
   },
 };
 
