@@ -81,7 +81,7 @@ test-setup: build
 	$(TEST_ENV) $(BINARY) setup --managed --tests
 
 test-clients: ## the published clients that the daemon is tested with; without Node.js 20 their tests are skipped
-	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20)'; then \
+	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then \
 		$(MAKE) --no-print-directory ui-modules sdks fronts; \
 	else echo "there is no Node.js 20: tests with clients in JavaScript are skipped"; fi
 
