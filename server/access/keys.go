@@ -96,7 +96,8 @@ func With(ctx context.Context, o *fleet.Owner) context.Context {
 }
 
 // Identify finds the owner of the key that a request carries, in this order: X-API-KEY, Authorization (Bearer, or Jupyter's token),
-// ?token=, a subprotocol of a websocket (TokenProtocol), the path (KeyPath), the page's Cookie. The first that is there decides. Errors: ErrNoKey, ErrBadKey, ErrForeign.
+// ?token=, a subprotocol of a websocket (TokenProtocol), the path (KeyPath), the page's Cookie. The first that is there decides.
+// Errors: ErrNoKey, ErrBadKey, ErrForeign.
 func (k *Keys) Identify(r *http.Request) (*fleet.Owner, error) {
 	if o, ok := r.Context().Value(ownerKey{}).(*fleet.Owner); ok {
 		return o, nil
