@@ -151,6 +151,7 @@ func (c *Command) publish(m CommandMessage) {
 // most so long.
 const (
 	drainSilence = 250 * time.Millisecond
+	drainFactor  = 8 // calls' time that is silence, where that is more
 	drainMost    = 5 * time.Second
 )
 
@@ -194,9 +195,18 @@ func (c *Command) drain() {
 		c.pumps.Wait()
 		close(pumped)
 	})
-	end := time.Now()
 	ticker := time.NewTicker(drainSilence / 5)
 	defer ticker.Stop()
+	select {
+	case <-pumped:
+		return
+	case <-ticker.C:
+	}
+	// Output that is on its way is no silence. How long that may be on a busy machine this call tells, which is due anyway.
+	asked := time.Now()
+	_ = c.process.CloseStdin() // a terminal has none
+	end := time.Now()
+	silence := max(drainSilence, drainFactor*end.Sub(asked))
 	for {
 		select {
 		case <-pumped:
@@ -208,7 +218,7 @@ func (c *Command) drain() {
 		if c.last.After(end) {
 			since = c.last
 		}
-		over := c.held == 0 && (time.Since(since) > drainSilence || time.Since(end) > drainMost)
+		over := c.held == 0 && (time.Since(since) > silence || time.Since(end) > drainMost)
 		c.mu.Unlock()
 		if over {
 			return

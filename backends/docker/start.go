@@ -22,6 +22,8 @@ const (
 	// patience is how long calls wait for an agent that does not answer while its container runs: the engine may be starting anew, or
 	// a snapshot being made.
 	patience = time.Minute
+	// heartbeat is how often an agent is told that we live, or oftener where it waits only a little.
+	heartbeat = 5 * time.Second
 )
 
 // make makes the container, starts it and sets its agent up. What it made before an error is removed again.
@@ -90,7 +92,7 @@ func (in *instance) configure(ctx context.Context, spec backends.Spec) error {
 }
 
 // connectTries is how often a connection is tried that breaks at once: for a moment the engine may not know that the container has ended.
-const connectTries = 5
+const connectTries = 3
 
 // connect opens the connection to the agent.
 func (in *instance) connect(ctx context.Context) error {
@@ -99,7 +101,8 @@ func (in *instance) connect(ctx context.Context) error {
 		if err == nil {
 			return in.join(client)
 		}
-		if version := new(remote.VersionError); try == connectTries || in.fate() != nil || errors.As(err, &version) {
+		version := new(remote.VersionError)
+		if try == connectTries || in.fate() != nil || errors.As(err, &version) || errors.Is(err, remote.ErrNoAnswer) {
 			return err
 		}
 		select {
@@ -140,7 +143,10 @@ func (in *instance) setUp(ctx context.Context, setup remote.Setup) error {
 }
 
 func (b *Backend) remoteOptions() *remote.Options {
-	return &remote.Options{Logger: b.config.Logger, Trace: b.config.Trace, Patience: patience}
+	return &remote.Options{
+		Logger: b.config.Logger, Trace: b.config.Trace, Patience: patience,
+		Heartbeat: min(heartbeat, b.config.Silence/4), // else an agent would miss a host that lives
+	}
 }
 
 // refuse says what a container can't have.

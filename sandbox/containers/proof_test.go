@@ -4,11 +4,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,20 +54,31 @@ func peakOf(do func()) int64 {
 	return peak - before
 }
 
+// liar is the program testdata/liar, built once.
+var liar = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "liar")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "liar")
+	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", path, "../../backends/docker/testdata/liar")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("build the liar: %w\n%s", err, out), os.RemoveAll(dir))
+	}
+	program, err := os.ReadFile(path)
+	return program, errors.Join(err, os.RemoveAll(dir))
+})
+
 // liarEngine makes sandboxes whose agent is testdata/liar, with a script.
 func liarEngine(t *testing.T, script string) *sandbox.Engine {
 	t.Helper()
 	dockertest.Config(t)
+	program, err := liar()
+	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "liar")
-	build := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", path, "../backends/docker/testdata/liar")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, string(out))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
-	require.NoError(t, err)
-	_, err = f.WriteString("=" + script)
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
+	require.NoError(t, os.WriteFile(path, slices.Concat(program, []byte("="+script)), 0o755))
 	return openDocker(t, func(c *sandbox.Config) { c.AgentBinary = path })
 }
 

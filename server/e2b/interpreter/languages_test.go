@@ -18,6 +18,9 @@ func TestLanguagesInAContainer(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
+	if specs, err := engine.KernelSpecs(context.Background()); config.Defaults.Image != "" && err == nil && len(specs) == 1 {
+		t.Skip("this image of somebody's has no other kernels than " + specs[0].Name)
+	}
 	s := serve(t, engine, nil)
 	s.create(`{"language": "bash", "cwd": "/root"}`)
 	var languages []string

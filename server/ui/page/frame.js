@@ -53,5 +53,15 @@ export function frame(html, title = "output") {
 // Scripts that are somewhere else, where a frame can't reach.
 const remote = /<script\b[^<>]*\ssrc=["']?(https?:)?\/\/|https?:\/\/(cdn\.jsdelivr\.net|unpkg\.com|cdnjs\.cloudflare\.com|cdn\.bokeh\.org)\//i;
 
+const LIBRARY = 64_000; // characters from which on a script is a library, which may name such addresses and not load them
+
 /** Whether HTML would load scripts from the network, which it can't here. */
-export const wantsNetwork = (html) => /<script/i.test(html) && remote.test(html);
+export function wantsNetwork(html) {
+  if (!/<script/i.test(html)) return false;
+  const small = html.split(/<\/script/i).map((part) => {
+    const tag = part.search(/<script\b[^<>]*>/i);
+    const text = tag < 0 ? part.length : part.indexOf(">", tag) + 1;
+    return part.length - text > LIBRARY ? part.slice(0, text) : part;
+  });
+  return small.some((part) => remote.test(part));
+}

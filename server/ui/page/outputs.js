@@ -1,7 +1,7 @@
 // What a run shows, one after the other, as a notebook has it.
 
 import { Terminal, terminalText } from "./ansi.js";
-import { chart } from "./charts/chart.js";
+import { chart, isNameless } from "./charts/chart.js";
 import { h } from "./dom.js";
 import { frame, wantsNetwork } from "./frame.js";
 import { markdown } from "./markdown.js";
@@ -121,6 +121,7 @@ function formsOf(r, library) {
   };
   if (active && !wantsNetwork(r.html)) add("Interactive", r.html, html);
   if (picture) add("Picture", picture.data, () => image(picture, r));
+  if (picture && drawn && isNameless(r.chart)) forms.push(forms.shift());
   if (!active || wantsNetwork(r.html)) add("HTML", r.html, html);
   if (r.javascript) add("JavaScript", r.javascript, () => frame(`<div id="output"></div><script>const element = document.getElementById("output");\n${r.javascript.replaceAll("</script", "<\\/script")}</script>`));
   add("Markdown", r.markdown, () => markdown(r.markdown));

@@ -271,6 +271,18 @@ const checks = {
     await close(page);
   },
 
+  async "figures that draw themselves get their library in each frame"() {
+    const page = await open(await sandbox());
+    const library = "window.draw = (n) => { document.body.append('figure ' + n) }; // https://cdn.jsdelivr.net/ ";
+    await page.run(`from IPython.display import *\ndisplay(HTML("<!--ds-sandbox library plot-1--><script>${library}" + "x" * 100_000 + "</script><!--ds-sandbox end--><script>draw(1)</script>"))\n`
+      + "display(HTML('<!--ds-sandbox needs plot-1--><script>draw(2)</script>'))\ndisplay(HTML('<script src=\"https://cdn.example.com/x.js\"></script>'))");
+    await page.over(1);
+    const texts = () => Promise.all(page.frames().slice(1).map((f) => f.evaluate(() => document.body.innerText).catch(() => "")));
+    await until("both are drawn", async () => (await texts()).filter((t) => /^figure [12]$/.test(t.trim())).length === 2);
+    same(await page.locator(".note:has-text('wants scripts from the network')").count(), 1);
+    await close(page);
+  },
+
   async "hostile content gets nowhere"() {
     const heard = [];
     const server = createServer((request, response) => {

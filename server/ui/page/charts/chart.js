@@ -42,6 +42,13 @@ export function chart(data, depth = 0) {
   return figure;
 }
 
+/** Whether a figure is of lines without names, as a box plot's whiskers are: then its picture says more. */
+export function isNameless(data) {
+  const elements = Array.isArray(data?.elements) ? data.elements : [];
+  if (data?.type === "superchart") return elements.some(isNameless);
+  return data?.type === "line" && elements.length > 2 && elements.every((e) => /^Line \d+$/.test(e?.label ?? ""));
+}
+
 const heading = (data) => typeof data.title === "string" && data.title ? h("h3", {}, data.title) : null;
 
 function describe(data) {
@@ -59,7 +66,7 @@ function legend(entries) {
 function tips(canvas, tip) {
   return {
     show(x, y, rows, head) {
-      tip.replaceChildren(...[head && h("b", {}, head), ...rows.map(([colour, text]) => h("span", {}, colour ? h("i", { class: `s${colour}` }) : null, text))].filter(Boolean));
+      tip.replaceChildren(...[head && h("b", {}, head), ...rows.map(([colour, text]) => h("span", {}, colour === null ? null : h("i", { class: `s${colour}` }), text))].filter(Boolean));
       tip.hidden = false;
       const right = x + tip.offsetWidth + 18 > canvas.clientWidth;
       tip.style.left = `${Math.max(0, right ? x - tip.offsetWidth - 12 : x + 12)}px`;
