@@ -55,8 +55,14 @@ type daemon struct {
 	ended  chan error // has what Serve returned
 }
 
-// serve starts a daemon, and ends it with the test.
+// startDaemon starts a daemon with these dialects, and ends it with the test.
 func startDaemon(t *testing.T, config Config, d Dialects) *daemon {
+	t.Helper()
+	return start(t, config, &d)
+}
+
+// start is startDaemon; without dialects the daemon has its own.
+func start(t *testing.T, config Config, d *Dialects) *daemon {
 	t.Helper()
 	log := new(lockedBuffer)
 	if config.Listen == "" {
@@ -68,7 +74,10 @@ func startDaemon(t *testing.T, config Config, d Dialects) *daemon {
 	config.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := New(testContext(t), openEngine(t), config)
 	require.NoError(t, err)
-	s.Mount(d)
+	if d != nil {
+		d.Close = s.dialects.Close // its own have begun something
+		s.Mount(*d)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	transport := &http.Transport{}
 	out := &daemon{Server: s, log: log, client: &http.Client{Transport: transport}, stop: stop, ended: make(chan error, 1)}

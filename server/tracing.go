@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ds-sandbox/ds-sandbox/server/access"
 )
 
 // tracing sends spans of requests to a collector, where one is configured by OpenTelemetry's own variables.
@@ -68,7 +70,7 @@ func (t *tracing) start(r *http.Request, c class) (context.Context, requestSpan)
 	}
 	ctx = t.carrier.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	ctx, span := t.tracer.Start(ctx, r.Method+" "+string(c), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-		attribute.String("http.request.method", r.Method), attribute.String("url.path", clip(r.URL.Path, 256)),
+		attribute.String("http.request.method", r.Method), attribute.String("url.path", clip(access.WithoutKey(r.URL.Path), 256)),
 	))
 	return ctx, requestSpan{span}
 }

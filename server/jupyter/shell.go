@@ -9,6 +9,7 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
+	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
 
 // Requests of one client on the shell channel reach the kernel in the order of their sending, as they would without us. Those that run
@@ -180,7 +181,11 @@ func (c *client) execute(m *messaging.Message) {
 // follow waits for the end of a run.
 func (c *client) follow(f *following) {
 	defer close(f.over)
+	begun := time.Now()
 	execution, err := f.run.Wait(context.Background()) // it ends with the hub's life
+	c.hub.kernel.member.NoteRun(fleet.Run{
+		Language: c.hub.kernel.context.Language(), Took: time.Since(begun), Raised: execution.Error, Err: err,
+	})
 	if err != nil && c.asked.has(f.request.Header.MsgID) {
 		c.fail(f.request, err)
 	}

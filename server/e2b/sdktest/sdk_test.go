@@ -22,7 +22,6 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 	"github.com/ds-sandbox/ds-sandbox/server"
 	"github.com/ds-sandbox/ds-sandbox/server/access"
-	"github.com/ds-sandbox/ds-sandbox/server/e2b"
 	"github.com/ds-sandbox/ds-sandbox/server/fleet"
 )
 
@@ -115,8 +114,6 @@ func startDaemon(t *testing.T, config sandbox.Config) (url string) {
 		},
 	})
 	require.NoError(t, err)
-	dialect := e2b.New(daemon.Fleet(), daemon.Keys(), &e2b.Options{Domain: daemon.Domain(), Logger: config.Logger})
-	daemon.Mount(server.Dialects{Control: dialect.Control, Traffic: dialect.Traffic, Signed: dialect.Signed})
 	serving, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- daemon.Serve(serving) }()
@@ -124,7 +121,6 @@ func startDaemon(t *testing.T, config sandbox.Config) (url string) {
 		stop()
 		daemon.Hurry()
 		require.NoError(t, <-ended)
-		dialect.Close()
 		require.NoError(t, engine.Close(context.Background()))
 	})
 	return daemon.URL()
