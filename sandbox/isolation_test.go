@@ -17,13 +17,13 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
-// withIsolation is withSandbox where the system can isolate.
+// withIsolation is withColdSandbox where the system can isolate.
 func withIsolation(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
 	t.Helper()
 	if _, err := agent.Confinement(); err != nil {
 		t.Skip(err)
 	}
-	withSandbox(t, test)
+	withColdSandbox(t, test)
 }
 
 // denied runs code that must be denied permission.
