@@ -1,18 +1,25 @@
 package sandbox_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/backends/docker/dockertest"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
 func TestLanguagesOfTheImage(t *testing.T) {
-	engine, ctx := openDocker(t, nil), testContext(t)
+	ctx := testContext(t)
+	engine, err := sandbox.Open(ctx, sandbox.Config{
+		DefaultBackend: "docker", AgentBinary: dockertest.Config(t).Agent, NoForkServer: true, MaxSpares: sandbox.NoSpares,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, engine.Close(context.Background())) })
 	sbx, err := engine.Create(ctx, &sandbox.Options{Lazy: true, Env: map[string]string{"OUTER": "o"}})
 	require.NoError(t, err)
 	specs, err := engine.KernelSpecs(ctx)
@@ -20,7 +27,7 @@ func TestLanguagesOfTheImage(t *testing.T) {
 	have := func(name string) bool {
 		return slices.ContainsFunc(specs, func(s messaging.KernelSpec) bool { return s.Name == name })
 	}
-	context := func(language string) *sandbox.Context {
+	contextOf := func(language string) *sandbox.Context {
 		c, err := sbx.LanguageContext(ctx, language)
 		require.NoError(t, err)
 		return c
@@ -29,13 +36,13 @@ func TestLanguagesOfTheImage(t *testing.T) {
 		require.True(t, have(name), "the image has %s", name)
 	}
 
-	js := context("js")
+	js := contextOf("js")
 	checkJavaScript(t, ctx, js)
 	run, err := js.RunCode(ctx, "process.cwd()", nil)
 	require.NoError(t, err)
 	require.Equal(t, `"/home/user"`, run.Text())
 
-	bash := context("sh")
+	bash := contextOf("sh")
 	checkRunEnv(t, ctx, bash, func(name string) string { return "printf '%s\\n' \"${" + name + "-none}\"" })
 	run, err = bash.RunCode(ctx, "pwd", nil)
 	require.NoError(t, err)
@@ -48,7 +55,7 @@ func TestLanguagesOfTheImage(t *testing.T) {
 		require.Contains(t, missing.Found, "deno")
 		return
 	}
-	r := context("R")
+	r := contextOf("R")
 	run, err = r.RunCode(ctx, "print('a')\ngetwd()", nil)
 	require.NoError(t, err)
 	require.Equal(t, "[1] \"a\"\n", run.Stdout())
