@@ -26,6 +26,17 @@ func withIsolation(t *testing.T, test func(t *testing.T, ctx context.Context, sb
 	withColdSandbox(t, test)
 }
 
+// withIsolatedForks is withIsolation and, besides, in a sandbox whose kernel is a fork, which executes nothing that could take its rights.
+func withIsolatedForks(t *testing.T, test func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox)) {
+	t.Helper()
+	withIsolation(t, test)
+	withForkServer(t, nil, func(t *testing.T, ctx context.Context, e *sandbox.Engine) {
+		sbx := create(t, ctx, e, nil)
+		require.Equal(t, backends.StartFork, sbx.Info().Start.Kind)
+		test(t, ctx, sbx)
+	})
+}
+
 // denied runs code that must be denied permission.
 func denied(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox, code string) {
 	t.Helper()
@@ -81,7 +92,7 @@ func TestIsolationIsSetForAnEngine(t *testing.T) {
 
 func TestIsolationKeepsTheHostFromTheCode(t *testing.T) {
 	t.Setenv("HOST_SECRET", "hunter2")
-	withIsolation(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+	withIsolatedForks(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
 		host, workspace := strconv.Itoa(os.Getpid()), sbx.Info().Workspace
 		denied(t, ctx, sbx, "open('/proc/"+host+"/environ').read()")
 		denied(t, ctx, sbx, "import os; os.listdir('/proc/"+host+"/root/')")
