@@ -294,10 +294,19 @@ func TestConnectionsThatIdleLongestMakeRoom(t *testing.T) {
 		}
 		return err
 	}
+	idle := func() { // the server knows only after the client that an answer is over
+		require.Eventually(t, func() bool {
+			d.conns.mu.Lock()
+			defer d.conns.mu.Unlock()
+			return d.conns.quiet.Len() == 2
+		}, testTimeout, time.Millisecond)
+	}
 	first, second := dial(), dial()
-	require.NoError(t, request(first))
-	require.NoError(t, request(second))
-	require.NoError(t, request(first)) // now the second idles longest
+	for _, conn := range []net.Conn{first, second, first} { // now the second idles longest
+		idle()
+		require.NoError(t, request(conn))
+	}
+	idle()
 	third := dial()
 	require.NoError(t, request(third))
 	_ = second.SetReadDeadline(time.Now().Add(testTimeout))
