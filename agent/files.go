@@ -24,7 +24,7 @@ type files struct {
 	disk    *disk    // that is written to; nil without a limit, and of an allowed root
 	owners  owners
 	watches watches
-	run     func(act func()) // see WholeFiles; nil of a workspace
+	run     func(act func()) error // see WholeFiles; nil of a workspace
 }
 
 var _ backends.FileSystem = (*files)(nil)

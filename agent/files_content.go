@@ -90,24 +90,47 @@ func (f *files) Write(ctx context.Context, name string, r io.Reader, opts *backe
 	if err := archive.CheckMetadata(o.Metadata); err != nil {
 		return 0, err
 	}
-	f, name, err := f.at(name, true)
-	if err != nil {
-		return 0, err
+	var err error
+	if refused := f.beside(func() { f, name, err = f.at(name, true) }); refused != nil || err != nil {
+		return 0, errors.Join(refused, err)
 	}
 	return f.write(name, o, func(file *os.File, room *room) (int64, error) {
 		return io.Copy(file, &roomReader{room: room, ctx: ctx, r: &contextReader{ctx: ctx, r: r}})
 	})
 }
 
-// write replaces a file by what fill puts into a new one.
-func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File, *room) (int64, error)) (int64, error) {
+// write replaces a file by what fill puts into a new one. Who fills it may take their time, and needs no rights to files.
+func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File, *room) (int64, error)) (n int64, err error) {
+	var staged *archive.Staged
+	if refused := f.beside(func() { staged, name, err = f.stage(name, &o) }); refused != nil || err != nil {
+		return 0, errors.Join(refused, err)
+	}
+	defer func() {
+		if f.beside(staged.Discard) != nil {
+			staged.Discard()
+		}
+	}()
+	room := f.disk.room(staged.Nameless())
+	defer room.settle()
+	if n, err = fill(staged.File, room); err != nil {
+		return 0, told(err)
+	}
+	if refused := f.beside(func() { err = commit(staged, name, &o) }); refused != nil || err != nil {
+		return 0, errors.Join(refused, told(err))
+	}
+	room.keep()
+	return n, nil
+}
+
+// stage makes a new file beside the one that it is to replace, whose name without links it returns, and completes the options.
+func (f *files) stage(name string, o *backends.WriteOptions) (*archive.Staged, string, error) {
 	if name == "." {
-		return 0, fmt.Errorf("%w: it is the workspace", backends.ErrIsDir)
+		return nil, "", fmt.Errorf("%w: it is the workspace", backends.ErrIsDir)
 	}
 	info, err := f.root.Lstat(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if name, err = f.within(name, true); err != nil {
-			return 0, err
+			return nil, "", err
 		}
 		info, err = f.root.Lstat(name)
 	}
@@ -116,37 +139,30 @@ func (f *files) write(name string, o backends.WriteOptions, fill func(*os.File, 
 	}
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return 0, told(err)
+		return nil, "", told(err)
 	case o.Mode == 0 && err == nil:
 		o.Mode = info.Mode()
 	case o.Mode == 0:
 		o.Mode = defaultMode
 	}
 	if err := f.parents(name); err != nil {
-		return 0, told(err)
+		return nil, "", told(err)
 	}
 	staged, err := archive.Stage(f.root, path.Dir(name), err == nil)
-	if err != nil {
-		return 0, told(err)
+	return staged, name, told(err)
+}
+
+// commit gives a file that is complete its name.
+func commit(staged *archive.Staged, name string, o *backends.WriteOptions) error {
+	if len(o.Metadata) > 0 {
+		if err := archive.SetMetadata(staged.File, o.Metadata); err != nil {
+			return err
+		}
 	}
-	defer staged.Discard()
-	room := f.disk.room(staged.Nameless())
-	defer room.settle()
-	n, err := fill(staged.File, room)
-	if err == nil && len(o.Metadata) > 0 {
-		err = archive.SetMetadata(staged.File, o.Metadata)
+	if err := staged.Chmod(o.Mode.Perm()); err != nil { // whatever the host's umask
+		return err
 	}
-	if err == nil {
-		err = staged.Chmod(o.Mode.Perm()) // whatever the host's umask
-	}
-	if err == nil {
-		err = staged.Commit(name)
-	}
-	if err != nil {
-		return 0, told(err)
-	}
-	room.keep()
-	return n, nil
+	return staged.Commit(name)
 }
 
 // contextReader ends reading when its context does.
@@ -231,11 +247,14 @@ func copyContents(ctx context.Context, from, to entry) error {
 func copyTree(ctx context.Context, from, to entry) error {
 	r, w := io.Pipe()
 	packed := make(chan error, 1)
-	go from.in.beside(func() {
-		err := archive.Pack(ctx, from.in.root, from.name, w, nil)
+	go func() {
+		var err error
+		if refused := from.in.beside(func() { err = archive.Pack(ctx, from.in.root, from.name, w, nil) }); refused != nil {
+			err = refused
+		}
 		_ = w.CloseWithError(archive.EndOf(err)) // nil is io.EOF
 		packed <- err
-	})
+	}()
 	err := to.in.unpack(ctx, to.name, r)
 	_ = r.CloseWithError(err) // ends the packer
 	if packErr := <-packed; packErr != nil && err == nil {

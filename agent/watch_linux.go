@@ -71,7 +71,7 @@ func startWatch(
 		close(w.done)
 		return nil, errors.Join(told(err), w.Close())
 	}
-	go f.beside(w.run)
+	go w.run()
 	return w, nil
 }
 
@@ -84,7 +84,7 @@ func (w *watch) Next(ctx context.Context) (backends.FileEvent, error) {
 	if w.options.Entry {
 		switch event.Op {
 		case backends.WatchCreate, backends.WatchWrite, backends.WatchChmod:
-			w.files.beside(func() {
+			_ = w.files.beside(func() { // else it is told of without
 				if info, err := w.files.describe(path.Join(w.name, event.Name), path.Join(w.full, event.Name)); err == nil {
 					event.Entry = &info
 				}
@@ -119,7 +119,9 @@ func (w *watch) run() {
 		n, err := w.inotify.Read(buf)
 		if err == nil {
 			w.arrived += int64(n)
-			err = w.handleAll(buf[:n])
+			if refused := w.files.beside(func() { err = w.handleAll(buf[:n]) }); refused != nil {
+				err = refused
+			}
 		}
 		if err != nil {
 			w.queue.end(told(err))

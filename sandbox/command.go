@@ -151,6 +151,7 @@ func (c *Command) publish(m CommandMessage) {
 // most so long.
 const (
 	drainSilence = 250 * time.Millisecond
+	drainFactor  = 8 // calls' time that is silence, where that is more
 	drainMost    = 5 * time.Second
 )
 
@@ -194,9 +195,18 @@ func (c *Command) drain() {
 		c.pumps.Wait()
 		close(pumped)
 	})
-	end := time.Now()
 	ticker := time.NewTicker(drainSilence / 5)
 	defer ticker.Stop()
+	select {
+	case <-pumped:
+		return
+	case <-ticker.C:
+	}
+	// Output that is on its way is no silence. How long that may be on a busy machine this call tells, which is due anyway.
+	asked := time.Now()
+	_ = c.process.CloseStdin() // a terminal has none
+	end := time.Now()
+	silence := max(drainSilence, drainFactor*end.Sub(asked))
 	for {
 		select {
 		case <-pumped:
@@ -208,24 +218,12 @@ func (c *Command) drain() {
 		if c.last.After(end) {
 			since = c.last
 		}
-		silent := c.held == 0 && time.Since(since) > drainSilence
-		over := c.held == 0 && time.Since(end) > drainMost
+		over := c.held == 0 && (time.Since(since) > silence || time.Since(end) > drainMost)
 		c.mu.Unlock()
-		if over || silent && c.isSilent(since) {
+		if over {
 			return
 		}
 	}
-}
-
-// isSilent reports whether there has been no output since a moment, rather than that its bringing is slow: a question that was asked
-// later than that for output has its answer, and there still is none.
-func (c *Command) isSilent(since time.Time) bool {
-	ctx, cancel := context.WithTimeout(c.sandbox.life, drainMost)
-	defer cancel()
-	_, _ = c.sandbox.instance.Files().Stat(ctx, "")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.held == 0 && !c.last.After(since)
 }
 
 // outcome is the error of a command that has ended. The caller holds the lock.

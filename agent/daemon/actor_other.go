@@ -2,12 +2,7 @@
 
 package daemon
 
-// actor is of no use here: nothing has accounts.
-type actor struct{ root bool }
+import "errors"
 
-func (a actor) do(act func()) error {
-	act()
-	return nil
-}
-
-func (a actor) always(act func()) { act() }
+// become is of no use here: nothing has accounts.
+func become(bool) error { return errors.ErrUnsupported }

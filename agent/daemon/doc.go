@@ -9,6 +9,9 @@
 // The code of the sandbox does not reach it: it has another user. When no host was heard for a while, the agent ends, and the container
 // with it; time in which it is frozen does not count.
 //
-// Goroutines: one for each connection and request, and for each kernel those of its sockets and one for each channel that it is told on.
+// Started as root in a container it has two users, see users.go: the one of code, and root where code may become that. A request says by its
+// path for which it is, and without that is about the workspace, as the code's user.
+//
+// Goroutines: one for each connection and request, a few with a user's rights (crew.go), and for each kernel those of its sockets and one for each channel that it is told on.
 // Close waits for all of them. Start at [Run], or at [New] in a program of one's own.
 package daemon

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -175,4 +176,36 @@ func TestOutputsAreReadByOffset(t *testing.T) {
 	require.Equal(t, "kept", text)
 	_, err = read(4)
 	require.ErrorIs(t, err, io.EOF)
+}
+
+func TestACrewIsBoundedAndSurvivesItsJobs(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has threads with rights of their own")
+	}
+	c := newCrew(false, 2)
+	defer c.end()
+	busy, free := make(chan struct{}), make(chan struct{})
+	over := make(chan error, 2)
+	for range 2 {
+		go func() { over <- c.do(t.Context(), func() { busy <- struct{}{}; <-free }) }()
+	}
+	<-busy
+	<-busy
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, c.do(gone, func() { t.Error("both threads are busy") }), context.Canceled)
+	close(free)
+	require.NoError(t, errors.Join(<-over, <-over))
+	require.ErrorContains(t, c.do(t.Context(), func() { panic("broken") }), "broken")
+	done := make(chan error, 50)
+	for range cap(done) {
+		go func() { done <- c.do(t.Context(), func() {}) }()
+	}
+	for range cap(done) {
+		require.NoError(t, <-done)
+	}
+	require.LessOrEqual(t, c.live, 2)
+	other := newCrew(false, 0)
+	other.end()
+	require.ErrorIs(t, other.do(t.Context(), func() {}), backends.ErrDestroyed)
 }

@@ -29,7 +29,7 @@ type users struct {
 	mu     sync.Mutex // guards what follows
 	paused bool
 	root   *rootUser
-	whole  map[string]agent.WholeFiles
+	whole  map[string]*acting
 	closed bool
 }
 
@@ -140,18 +140,17 @@ func (u *users) files(name string) (backends.FileSystem, error) {
 	if u.closed {
 		return nil, backends.ErrDestroyed
 	}
-	who := actor{root: name == backends.RootUser}
 	if u.whole[name] == nil {
-		files, err := u.main.WholeFiles(who.always)
+		files, err := newActing(u.main, name == backends.RootUser)
 		if err != nil {
 			return nil, err
 		}
 		if u.whole == nil {
-			u.whole = make(map[string]agent.WholeFiles)
+			u.whole = make(map[string]*acting)
 		}
 		u.whole[name] = files
 	}
-	return acting{who, u.whole[name]}, nil
+	return u.whole[name], nil
 }
 
 // each does something with every instance, root's if there is one last.
@@ -225,7 +224,7 @@ func (u *users) close() error {
 	u.mu.Unlock()
 	var err error
 	for _, files := range whole {
-		err = errors.Join(err, files.Close())
+		err = errors.Join(err, files.close())
 	}
 	if root != nil {
 		err = errors.Join(err, root.instance.Close(context.Background()), root.agent.Close())

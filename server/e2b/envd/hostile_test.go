@@ -144,7 +144,7 @@ func TestManyCommandsAtOnce(t *testing.T) {
 	onBoth(t, func(w *world) {
 		ctx := testContext(w.t)
 		const many = 40
-		results := make([]string, many)
+		results, errs := make([]string, many), make([]error, many)
 		var wg sync.WaitGroup
 		for i := range many {
 			wg.Go(func() {
@@ -152,9 +152,11 @@ func TestManyCommandsAtOnce(t *testing.T) {
 					Process: &envdpb.ProcessConfig{Cmd: "/bin/sh", Args: []string{"-c", fmt.Sprint("echo ", i)}},
 				}))
 				if err != nil {
+					errs[i] = err
 					return
 				}
 				defer func() { _ = stream.Close() }()
+				defer func() { errs[i] = stream.Err() }()
 				for stream.Receive() {
 					results[i] += string(stream.Msg().GetEvent().GetData().GetStdout())
 				}
@@ -162,6 +164,7 @@ func TestManyCommandsAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		for i, got := range results {
+			require.NoError(w.t, errs[i])
 			require.Equal(w.t, fmt.Sprintln(i), got)
 		}
 	})
