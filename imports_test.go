@@ -41,13 +41,15 @@ var allowed = map[string]string{
 	"sandbox":              "messaging backends agent/archive backends/local backends/local/pyenv backends/docker kernel",
 	"notebook":             "messaging backends kernel sandbox",
 	"report":               "notebook",
-	"server":               "backends sandbox server/access server/fault server/fleet",
-	"server/fleet":         "backends sandbox",
-	"server/access":        "server/fleet",
-	"server/fault":         "backends kernel sandbox server/fleet server/access",
-	"server/e2b":           "server/access server/fleet server/e2b/control server/e2b/envd server/e2b/interpreter server/e2b/traffic",
-	"server/e2b/control":   "server/access server/fault server/fleet",
-	"server/e2b/traffic":   "backends server/access server/fault server/fleet",
+
+	"server":                 "backends sandbox server/access server/fault server/fleet",
+	"server/fleet":           "backends sandbox",
+	"server/access":          "server/fleet",
+	"server/fault":           "backends kernel sandbox server/fleet server/access",
+	"server/e2b":             "server/access server/fleet server/e2b/control server/e2b/envd server/e2b/interpreter server/e2b/traffic",
+	"server/e2b/control":     "server/access server/fault server/fleet",
+	"server/e2b/traffic":     "backends server/access server/fault server/fleet",
+	"server/e2b/interpreter": "backends kernel sandbox server/fault server/fleet",
 }
 
 // homes says which outside packages are imported in one folder only.

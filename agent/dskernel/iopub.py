@@ -76,9 +76,10 @@ def exhaust(calls: Iterator) -> None:
         handler(*interrupts[-1])
 
 
-# Messages that wait for a client on iopub; code that has more to say waits for it. Upstream has zmq's 1000 and drops
-# what is beyond, which happens on a busy machine before a client gets its share; what is lost may be the idle that it
-# waits for. Our clients read whatever comes and drop by rules of their own, so the wait is short.
+# Messages that wait for a client on iopub; code that has more to say waits for it. Upstream has zmq's
+# 1000 and drops what is beyond, which happens on a busy machine before a client gets its share; what
+# is lost may be the idle that it waits for. Our clients read whatever comes and drop by rules of
+# their own, so the wait is short.
 MAX_QUEUED = 20_000
 
 
