@@ -24,7 +24,7 @@ check('getInfo', async () => {
 })
 check('list', async () => {
   const ids = async (opts) => (await Sandbox.list(opts).nextItems()).map((s) => s.sandboxId)
-  equal(await ids({ query: { metadata: { 'a b': 'c&d=+%/é' } } }), [sandbox.sandboxId])
+  equal(await ids({ query: { metadata: { program: 'control-js', 'a b': 'c&d=+%/é' } } }), [sandbox.sandboxId])
   equal(await ids({ query: { metadata: { program: 'control-js' }, state: ['running'] } }), [sandbox.sandboxId])
   equal(await ids({ query: { metadata: { program: 'control-js' }, state: ['paused'] } }), [])
   equal(await ids({ query: { metadata: { program: 'control-js' }, template: 'base' } }), [sandbox.sandboxId])
