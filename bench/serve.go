@@ -34,7 +34,8 @@ func serveRows() []row {
 		}},
 		{name: serveRow + "streams", title: "200 streams at once", count: 200, report: func(t *table, m measures) {
 			mine := m[ours]
-			t.line("200 streaming runs at once on 50 sandboxes: without a fault", fmt.Sprintf("%d of %d", mine.Messages, mine.Lines), "-", "-", "-", "all")
+			good := fmt.Sprintf("%d of %d", mine.Messages, mine.Lines)
+			t.line("200 streaming runs at once on 50 sandboxes: without a fault", good, "-", "-", "-", "all")
 			t.line("  from the first request to the last end, s", fmt.Sprintf("%.1f", mine.Wall), "-", "-", "-", "")
 		}},
 		{name: serveRow + "viewers", title: "idle viewers", count: 1000, report: func(t *table, m measures) {
@@ -45,7 +46,9 @@ func serveRows() []row {
 		{name: serveRow + "output", title: "200 MB streamed over HTTP", count: 200_000_000, report: func(t *table, m measures) {
 			t.compare("200 MB in messages of 100 kB over HTTP, s"+jupyterServer, m, "", "%.2f", func(x *measure) float64 { return x.Wall })
 			t.compare("  bytes lost", m, "0", "%.0f", func(x *measure) float64 { return 200_000_000 - float64(x.Bytes) })
-			t.compare("  memory of the server grown by, MB", m, "flat", "%.0f", func(x *measure) float64 { return float64(x.PeakRSS-x.BaseRSS) / 1e6 })
+			t.compare("  memory of the server grown by, MB", m, "flat", "%.0f", func(x *measure) float64 {
+				return float64(x.PeakRSS-x.BaseRSS) / 1e6
+			})
 		}},
 		{name: serveRow + "result", title: "a result of 100 MB over HTTP", count: 100_000_000, report: func(t *table, m measures) {
 			t.compare("one result of 100 MB over HTTP, s", m, "", "%.2f", func(x *measure) float64 { return x.Wall })

@@ -134,8 +134,8 @@ func (s *served) execute(ctx context.Context, m *fleet.Member, contextID, code s
 	return nil
 }
 
-// readLine reads a line. Of a long one, which is output of our own making, only the type is read, and its text is cut out: what is measured is
-// the server.
+// readLine reads a line. Of a long one, which is output of our own making, only the type is read, and its text is cut out: what is
+// measured is the server.
 func readLine(data []byte) (line, error) {
 	const begin = `{"type":"stdout","text":"`
 	if rest, ok := bytes.CutPrefix(data, []byte(begin)); ok && len(data) > 1000 {
@@ -215,8 +215,8 @@ func streamsAtOnce(ctx context.Context, s *served, n int) (*measure, error) {
 	for _, p := range places {
 		running.Go(func() {
 			text := ""
-			err := s.execute(ctx, p.member, p.context, fmt.Sprintf("import time\nfor i in range(%d):\n    print(i, flush=True); time.sleep(0.05)", lines),
-				func(l line) { text += l.Text })
+			code := fmt.Sprintf("import time\nfor i in range(%d):\n    print(i, flush=True); time.sleep(0.05)", lines)
+			err := s.execute(ctx, p.member, p.context, code, func(l line) { text += l.Text })
 			if err == nil && strings.Count(text, "\n") == lines {
 				good.Add(1)
 				return
