@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -205,12 +206,15 @@ func (in *Instance) forkable(k *keeper, argv []string, env map[string]string) bo
 	}
 	for name, value := range env {
 		known, ok := k.warm.env[name]
-		if backends.ReadAtStart(name) && (!ok || value != known) && name != IDVariable && name != MarkVariable && name != noBytecode {
+		if backends.ReadAtStart(name) && (!ok || value != known) && !slices.Contains(ownNames, name) {
 			return false
 		}
 	}
 	return in.env.untouched()
 }
+
+// ownNames are variables of each interpreter's own, which nothing has read that a fork has from before.
+var ownNames = []string{IDVariable, MarkVariable, PathVariable, noBytecode}
 
 // untouched reports whether nothing was installed into the environment: other versions may hide those that were preloaded.
 func (o *overlay) untouched() bool {
