@@ -57,13 +57,15 @@ def _children_listed() -> bool:
 
 
 MAX_ROUNDS = 50  # looks at what changes meanwhile
+LOOKS = 3  # at a tree in which processes end
+CROWD = 64  # dead processes are no accident: they are made faster than they are looked at
 
 
 def _children(pid: int) -> list[int]:
     """Returns the children of a process, by those of its threads. One that ends leaves its to another."""
     found: list[int] = []
     threads = _threads(pid)
-    for _ in range(MAX_ROUNDS):
+    for _ in range(LOOKS):
         for thread in threads:
             try:
                 with open("/proc/%d/task/%s/children" % (pid, thread), "rb") as f:
@@ -150,13 +152,14 @@ def below(root: int, spare=()) -> dict[int, bytes]:
     children the time is empty: root alone reaps them, so their ids can't pass to others.
 
     The children of one that ends become root's, of which we may have asked before. So as long as a look
-    meets with another dead one it is repeated: what lives all the while is found.
+    meets with another dead one it is repeated: what lives all the while is found. Of a crowd that is born
+    and dies all the time no look is complete; whoever ends such a one strikes again and again, and soon.
     """
     dead: set[int] = set()
-    for _ in range(MAX_ROUNDS):
+    for _ in range(LOOKS):
         known = len(dead)
         found = _look(root, spare, dead)
-        if len(dead) == known:
+        if len(dead) == known or len(dead) > CROWD:
             break
     return found
 
