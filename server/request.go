@@ -172,8 +172,8 @@ func (s *Server) log(r *http.Request, w *response, seen *sight, took time.Durati
 		slog.String("class", string(seen.class)), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Duration("took", took), slog.String("client", r.RemoteAddr),
 	}
-	if w.body != nil && w.body.read > 0 {
-		attrs = append(attrs, slog.Int64("received", w.body.read))
+	if w.body != nil && w.body.received() > 0 {
+		attrs = append(attrs, slog.Int64("received", w.body.received()))
 	}
 	if seen.target != "" {
 		attrs = append(attrs, slog.String("sandbox", seen.target))
