@@ -53,6 +53,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	out := s.bind(w, r, c)
 	ctx, span := s.tracing.start(r, c)
 	seen := &sight{id: id, class: c, target: target.ID}
+	if !forSandbox {
+		seen.target = sandboxInPath(r.URL.Path)
+	}
 	aborted := true // unless the handler returns
 	defer func() {
 		out.finish()
@@ -69,7 +72,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		if forSandbox {
 			ctx = fleet.WithTarget(ctx, target)
 		}
-		s.admit(out, r.WithContext(ctx), seen)
+		s.admit(out, r.WithContext(fleet.WithRequest(ctx, id)), seen)
 	})
 	aborted = false
 }
