@@ -1,6 +1,7 @@
 package interpreter
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -152,7 +153,13 @@ func read(w http.ResponseWriter, r *http.Request, into any) error {
 	case len(data) == 0:
 		return nil
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	err = json.Unmarshal(data, into)
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mistyped):
+		text := cmp.Or(mistyped.Field, "the request") + " can't be a JSON " + mistyped.Value
+		return &requestError{http.StatusUnprocessableEntity, text}
+	case err != nil:
 		return &requestError{http.StatusUnprocessableEntity, "the request is not as it should be: " + err.Error()}
 	}
 	return nil
