@@ -109,7 +109,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &bad):
 		http.Error(w, bad.text, bad.status)
-	case errors.As(err, &missing), errors.As(err, &start):
+	case errors.As(err, &missing): // E2B's own is 500, of which its clients for JavaScript show no text
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.As(err, &start):
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:
 		f := fault.Of(err)
