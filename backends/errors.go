@@ -30,6 +30,9 @@ var (
 	ErrLoop     = errors.New("links lead in a circle")
 
 	ErrWatchLimit = errors.New("more than can be watched")
+
+	// ErrInvalidNetwork is what mistakes in a Network are.
+	ErrInvalidNetwork = errors.New("network can't be as it is asked for")
 )
 
 // SpecNotFoundError says that no kernelspec of a name exists, which ones do, and where they were looked for.

@@ -49,6 +49,29 @@ func TestClientsThatDoNotReadOrSendAreCutOff(t *testing.T) {
 	}
 }
 
+func TestBodiesThatNobodyReadsHoldNoConnection(t *testing.T) {
+	d := startDaemon(t, Config{pieceTime: shortPiece}, Dialects{Control: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/duplex":
+			require.NoError(t, http.NewResponseController(w).EnableFullDuplex())
+		case "/flush":
+			require.NoError(t, http.NewResponseController(w).Flush())
+		}
+		_, _ = io.WriteString(w, "no")
+	})})
+	for _, path := range []string{"/plain", "/duplex", "/flush"} {
+		conn, err := net.Dial("tcp", d.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(testTimeout)))
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123", path)
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn) // the daemon closes it
+		require.NoError(t, err, path)
+		require.Contains(t, string(answer), "200 OK", path)
+		require.NoError(t, conn.Close())
+	}
+}
+
 func TestCodeThatTakesItsTimeIsNoSlowClient(t *testing.T) {
 	d := startDaemon(t, Config{pieceTime: shortPiece}, Dialects{Control: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {

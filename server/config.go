@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -79,6 +81,8 @@ func (c Config) complete() (Config, error) {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		mistake("listen", "%q is no address: use HOST:PORT, as in %s", c.Listen, DefaultListen)
+	} else if _, err := net.LookupPort("tcp", port); err != nil {
+		mistake("listen", "%q is no port: use 0 to 65535, 0 being any", port)
 	}
 	if c.DataDir == "" {
 		mistake("data-dir", "there is no folder to keep the key in")
@@ -103,7 +107,20 @@ func (c Config) complete() (Config, error) {
 	if name, _, _ := strings.Cut(c.Domain, ":"); c.Domain != "" && !isDomain(name) {
 		mistake("domain", "%q is no domain", c.Domain)
 	}
-	if !isLoopback(host) && c.Key == "" && c.KeyFile == "" && len(c.Keys) == 0 {
+	if timeout, most := cmp.Or(c.Timeout, fleet.DefaultTimeout), cmp.Or(c.MaxTimeout, fleet.DefaultMaxTimeout); timeout > most {
+		mistake("timeout", "%v is more than the %v of max-timeout: raise that, or lower this", timeout, most)
+	}
+	for _, pattern := range c.Images {
+		if _, err := path.Match(pattern, ""); err != nil {
+			mistake("images", "%q is no pattern: use a name of images, with * for any part of it but slashes", pattern)
+		}
+	}
+	for _, origin := range c.Origins {
+		if !isOrigin(origin) {
+			mistake("origins", "%q is no origin: use what browsers send, SCHEME://HOST, maybe with a port, such as https://example.com", origin)
+		}
+	}
+	if !isLoopback(host) && err == nil && c.Key == "" && c.KeyFile == "" && len(c.Keys) == 0 {
 		mistake("listen", "%s can be reached from elsewhere: name a key of yours with key-file or keys, or listen on %s",
 			c.Listen, DefaultListen)
 	}
@@ -140,6 +157,12 @@ func isLoopback(host string) bool {
 	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// isOrigin reports whether a text is what a browser may say of a page, or "*" for any.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return text == "*" || err == nil && u.Host != "" && text == u.Scheme+"://"+u.Host
 }
 
 // isDomain reports whether a text is the name of a domain in lower case.

@@ -147,11 +147,17 @@ func TestListeningElsewhereWantsAKeyOfOnesOwn(t *testing.T) {
 	}
 	for says, c := range map[string]Config{
 		"is no address": {Listen: "3000"},
-		"a certificate and its key come together":  {TLSCert: "a"},
-		"there is a certificate already":           {TLSCert: "a", TLSKey: "b", TLSSelfSigned: "a.b"},
-		`tls-self-signed: "*.a.b" is no domain`:    {TLSSelfSigned: "*.a.b"},
-		`tls-self-signed: "../../etc" is no domai`: {TLSSelfSigned: "../../etc"},
-		`domain: "-a:1" is no domain`:              {Domain: "-a:1"},
+		"a certificate and its key come together":   {TLSCert: "a"},
+		"there is a certificate already":            {TLSCert: "a", TLSKey: "b", TLSSelfSigned: "a.b"},
+		`tls-self-signed: "*.a.b" is no domain`:     {TLSSelfSigned: "*.a.b"},
+		`tls-self-signed: "../../etc" is no domai`:  {TLSSelfSigned: "../../etc"},
+		`domain: "-a:1" is no domain`:               {Domain: "-a:1"},
+		`"70000" is no port`:                        {Listen: "127.0.0.1:70000"},
+		"timeout: 48h0m0s is more than the 24h0m0s": {Timeout: 48 * time.Hour},
+		"5m0s is more than the 1m0s of max-timeout": {MaxTimeout: time.Minute},
+		`images: "[a" is no pattern`:                {Images: []string{"a*", "[a"}},
+		`origins: "example.com" is no origin`:       {Origins: []string{"*", "http://a.b:1", "example.com"}},
+		`origins: "http://a.b/" is no origin`:       {Origins: []string{"http://a.b/"}},
 	} {
 		c.DataDir = "/x"
 		_, err := c.complete()

@@ -134,7 +134,7 @@ func (m *metrics) request(c class, w *response, took time.Duration) {
 	m.requests.WithLabelValues(string(c), status).Observe(took.Seconds())
 	m.sent.WithLabelValues(string(c)).Add(float64(w.written))
 	if w.body != nil {
-		m.received.WithLabelValues(string(c)).Add(float64(w.body.read))
+		m.received.WithLabelValues(string(c)).Add(float64(w.body.received()))
 	}
 }
 

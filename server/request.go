@@ -53,6 +53,9 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	out := s.bind(w, r, c)
 	ctx, span := s.tracing.start(r, c)
 	seen := &sight{id: id, class: c, target: target.ID}
+	if !forSandbox {
+		seen.target = sandboxInPath(r.URL.Path)
+	}
 	aborted := true // unless the handler returns
 	defer func() {
 		out.finish()
@@ -69,7 +72,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		if forSandbox {
 			ctx = fleet.WithTarget(ctx, target)
 		}
-		s.admit(out, r.WithContext(ctx), seen)
+		s.admit(out, r.WithContext(fleet.WithRequest(ctx, id)), seen)
 	})
 	aborted = false
 }
@@ -172,8 +175,8 @@ func (s *Server) log(r *http.Request, w *response, seen *sight, took time.Durati
 		slog.String("class", string(seen.class)), slog.Int("status", w.status), slog.Int64("bytes", w.written),
 		slog.Duration("took", took), slog.String("client", r.RemoteAddr),
 	}
-	if w.body != nil && w.body.read > 0 {
-		attrs = append(attrs, slog.Int64("received", w.body.read))
+	if w.body != nil && w.body.received() > 0 {
+		attrs = append(attrs, slog.Int64("received", w.body.received()))
 	}
 	if seen.target != "" {
 		attrs = append(attrs, slog.String("sandbox", seen.target))

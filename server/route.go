@@ -96,6 +96,17 @@ func classOf(r *http.Request) class {
 	return classControl
 }
 
+// inPath is a path about one sandbox.
+var inPath = regexp.MustCompile(`^/(?:v2/)?sandboxes/([a-z0-9]{1,64})(?:[-/]|$)`)
+
+// sandboxInPath is the sandbox that a request about one names, for the log; "" when it names none.
+func sandboxInPath(path string) string {
+	if found := inPath.FindStringSubmatch(path); found != nil && found[1] != "metrics" {
+		return found[1]
+	}
+	return ""
+}
+
 // isJupyter reports whether a path is Jupyter's: /api, or that of one sandbox, or either behind a key.
 func isJupyter(path string) bool {
 	if path == "/api" || strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, access.KeyPath) {

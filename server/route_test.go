@@ -108,3 +108,12 @@ func FuzzTarget(f *testing.F) {
 		require.Equal(t, target, again)
 	})
 }
+
+func TestSandboxOfAPathIsKnownForTheLog(t *testing.T) {
+	for path, id := range map[string]string{
+		"/sandboxes/abc1": "abc1", "/sandboxes/abc1-client/pause": "abc1", "/v2/sandboxes/abc1/logs": "abc1", "/sandboxes/abc1/events": "abc1",
+		"/sandboxes": "", "/sandboxes/": "", "/sandboxes/metrics": "", "/v2/sandboxes": "", "/x/sandboxes/abc1": "", "/sandboxes/ABC": "",
+	} {
+		require.Equal(t, id, sandboxInPath(path), path)
+	}
+}

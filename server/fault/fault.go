@@ -94,7 +94,7 @@ var table = []entry{
 	is(http.StatusRequestEntityTooLarge, TooLarge, sandbox.ErrTooLarge),
 	is(http.StatusBadRequest, InvalidArgument,
 		backends.ErrInvalidName, backends.ErrOutside, backends.ErrNotRegular, backends.ErrIsDir, backends.ErrNotDir, backends.ErrNotEmpty,
-		backends.ErrNoStdin, backends.ErrNoTerminal, sandbox.ErrInvalidCode, sandbox.ErrInvalidEnv, sandbox.ErrForeignContext,
+		backends.ErrNoStdin, backends.ErrNoTerminal, backends.ErrInvalidNetwork, sandbox.ErrInvalidCode, sandbox.ErrInvalidEnv, sandbox.ErrForeignContext,
 		kernel.ErrNotExecute),
 	as[*sandbox.RefusedError](http.StatusConflict, FailedPrecondition),
 	is(http.StatusConflict, FailedPrecondition, sandbox.ErrCulled, sandbox.ErrReentrant),

@@ -43,6 +43,7 @@ func TestErrorsAreToldAsWhatTheyAre(t *testing.T) {
 		{&backends.SpecNotFoundError{Name: "r"}, 400, InvalidArgument},
 		{fmt.Errorf("%w: %w", backends.ErrNoSpace, &sandbox.LimitError{Limit: backends.LimitDisk}), 507, NoSpace},
 		{backends.ErrOutside, 400, InvalidArgument},
+		{backends.ErrInvalidNetwork, 400, InvalidArgument},
 		{&sandbox.RefusedError{}, 409, FailedPrecondition},
 		{errors.Join(kernel.ErrDead, &sandbox.LimitError{Limit: backends.LimitMemory}), 507, LimitReached},
 		{kernel.ErrDead, 502, KernelDied},

@@ -34,3 +34,16 @@ func TargetOf(ctx context.Context) (t Target, ok bool) {
 	t, ok = ctx.Value(targetKey{}).(Target)
 	return t, ok
 }
+
+type requestKey struct{}
+
+// WithRequest is ctx with the id of the request that it is of, for the log.
+func WithRequest(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestKey{}, id)
+}
+
+// requestOf is the id of the request of ctx; "" when it is of none.
+func requestOf(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}

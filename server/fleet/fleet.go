@@ -196,7 +196,12 @@ func (f *Fleet) make(ctx context.Context, owner *Owner, spec Spec, from *base) (
 	if err != nil {
 		return nil, f.undo(ctx, sbx, giveBack, err)
 	}
-	return f.enlist(newMember(f, sbx, owner, spec, from, giveBack), begun)
+	m, err := f.enlist(newMember(f, sbx, owner, spec, from, giveBack), begun)
+	if err == nil {
+		f.options.Logger.Info("sandbox started", "request", requestOf(ctx), "sandbox", m.id, "owner", owner.Name, "template", m.template,
+			"start", string(sbx.Info().Start.Kind), "took", time.Since(begun))
+	}
+	return m, err
 }
 
 // undo ends a sandbox that came to be and is not wanted.

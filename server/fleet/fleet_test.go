@@ -138,6 +138,7 @@ func TestMistakesInASpecAreNamedAndCostNothing(t *testing.T) {
 		"template":         {Spec{Template: "nonsense"}, `template "nonsense" was not found: use one of base, code-interpreter-v1`},
 		"an image":         {Spec{Template: "debian:latest"}, "was not found"},
 		"host":             {Spec{Network: &Network{MaskHost: string(make([]byte, 300))}}, "maskRequestHost: it is 300 bytes long"},
+		"host of lines":    {Spec{Network: &Network{MaskHost: "a\r\nb"}}, `maskRequestHost: "a\r\nb" is no host`},
 	} {
 		test.spec.Lazy = true
 		_, err := f.Create(testContext(t), ada, &test.spec)

@@ -247,6 +247,7 @@ func (m *Member) end(ctx context.Context, why EndReason) error {
 	m.mu.Unlock()
 	if first {
 		m.Log("info", "sandbox ended: "+string(why), nil)
+		f.options.Logger.Info("sandbox ended", "sandbox", m.id, "owner", m.owner.Name, "reason", string(why))
 		f.mu.Lock()
 		delete(f.members, m.id)
 		f.gone.add(m.id, tombstone{owner: m.owner.Name, reason: why, time: time.Now()})

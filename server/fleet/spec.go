@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -101,9 +102,16 @@ func (n *Network) clone() *Network {
 
 const maxMaskHost = 253
 
+// maskHost is what can be a request's Host.
+var maskHost = regexp.MustCompile(`^(?:[A-Za-z0-9._:\[\]-]|\$\{PORT\})*$`)
+
 func (n *Network) check() error {
-	if n != nil && len(n.MaskHost) > maxMaskHost {
+	switch {
+	case n == nil:
+	case len(n.MaskHost) > maxMaskHost:
 		return specErrorf("maskRequestHost", "it is %d bytes long: use at most %d", len(n.MaskHost), maxMaskHost)
+	case !maskHost.MatchString(n.MaskHost):
+		return specErrorf("maskRequestHost", "%q is no host: use one such as localhost:${PORT}", n.MaskHost)
 	}
 	return nil
 }

@@ -21,14 +21,14 @@ const factsAge = 5 * time.Minute
 // helper in the host's network for addresses, and by one on the engine's default bridge for the resolvers that containers are given there
 // (never one on the host's loopback).
 func (g *Guard) learn(ctx context.Context) (netrules.Facts, error) {
-	image, err := g.helperImage(ctx)
-	if err != nil {
-		return netrules.Facts{}, err
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.learned.IsZero() && time.Since(g.learned) < factsAge {
 		return g.facts, nil
+	}
+	image, err := g.helperImageLocked(ctx)
+	if err != nil {
+		return netrules.Facts{}, err
 	}
 	facts, err := g.factsOf(ctx, image, "host")
 	if err != nil {

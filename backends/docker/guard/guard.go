@@ -47,7 +47,7 @@ type Guard struct {
 	options Options
 
 	mu      sync.Mutex // guards what follows; held while it is found out, so that it is found out once
-	image   string
+	image   string     // name of the helpers'; "" before it is known
 	network string
 	facts   netrules.Facts
 	learned time.Time

@@ -23,23 +23,27 @@ const (
 func (g *Guard) helperImage(ctx context.Context) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.image != "" {
-		return g.image, nil
-	}
+	return g.helperImageLocked(ctx)
+}
+
+// helperImageLocked is helperImage, with mu held. It looks each time: while no helper runs the image is unused, and what cleans an engine
+// up removes it.
+func (g *Guard) helperImageLocked(ctx context.Context) (string, error) {
 	if len(g.options.Agent) == 0 {
 		return "", errors.New("guard: Options.Agent is required")
 	}
-	sum := sha256.Sum256(g.options.Agent)
-	ref := fmt.Sprintf("%s:%x", imageName, sum[:8])
-	_, err := g.api.ImageInspect(ctx, ref)
+	if g.image == "" {
+		sum := sha256.Sum256(g.options.Agent)
+		g.image = fmt.Sprintf("%s:%x", imageName, sum[:8])
+	}
+	_, err := g.api.ImageInspect(ctx, g.image)
 	if errdefs.IsNotFound(err) {
-		err = g.importImage(ctx, ref)
+		err = g.importImage(ctx, g.image)
 	}
 	if err != nil {
 		return "", fmt.Errorf("image of network helpers: %w", err)
 	}
-	g.image = ref
-	return ref, nil
+	return g.image, nil
 }
 
 func (g *Guard) importImage(ctx context.Context, ref string) error {

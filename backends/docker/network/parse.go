@@ -38,8 +38,23 @@ func (e *EntryError) Error() string {
 	return fmt.Sprintf("network: %s entry %q %s: %s", e.List, e.Entry, e.Wrong, e.Remedy)
 }
 
-// Parse checks n. Its errors name the entry and the remedy; those about an entry are *EntryError.
+// Parse checks n. Its errors name the entry and the remedy; all are backends.ErrInvalidNetwork, and those about an entry *EntryError.
 func Parse(n backends.Network) (*Policy, error) {
+	p, err := parse(n)
+	if err != nil {
+		return nil, invalidError{err}
+	}
+	return p, nil
+}
+
+// invalidError is a mistake in a network.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() error { return e.error }
+
+func (e invalidError) Is(target error) bool { return target == backends.ErrInvalidNetwork }
+
+func parse(n backends.Network) (*Policy, error) {
 	p := &Policy{Mode: n.Mode}
 	switch n.Mode {
 	case "":

@@ -53,6 +53,7 @@ func TestMistakesNameTheEntryAndTheRemedy(t *testing.T) {
 		_, err := Parse(backends.Network{Mode: backends.NetworkAllow, Allow: []string{"1.1.1.1", entry}})
 		var mistake *EntryError
 		require.ErrorAs(t, err, &mistake, entry)
+		require.ErrorIs(t, err, backends.ErrInvalidNetwork, entry)
 		require.Equal(t, entry, mistake.Entry)
 		require.Contains(t, err.Error(), fmt.Sprintf("%q", entry))
 		require.Contains(t, mistake.Remedy, remedy, entry)
@@ -64,6 +65,7 @@ func TestListsMustMakeSense(t *testing.T) {
 	require.NoError(t, parse(backends.Network{}))
 	require.NoError(t, parse(backends.Network{Mode: backends.NetworkAllow}), "to be opened later")
 	require.ErrorContains(t, parse(backends.Network{Mode: "open"}), `"bridge"`)
+	require.ErrorIs(t, parse(backends.Network{Mode: "open"}), backends.ErrInvalidNetwork)
 	require.ErrorContains(t, parse(backends.Network{Allow: []string{"1.1.1.1"}}), `use mode "allow"`)
 	require.ErrorContains(t, parse(backends.Network{Mode: "none", Deny: []string{"1.1.1.1"}}), `use mode "allow"`)
 	require.ErrorContains(t, parse(backends.Network{Mode: "bridge", Deny: []string{"pypi.org"}}), "is a domain")

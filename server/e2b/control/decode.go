@@ -49,6 +49,8 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	switch {
 	case errors.As(err, &mistyped) && mistyped.Field != "":
 		return badf("%s: it is a %s, and is to be %s", mistyped.Field, mistyped.Value, article(mistyped.Type.String()))
+	case mistyped != nil:
+		return badf("the body is to be an object, and can't be a JSON %s", mistyped.Value)
 	case err != nil:
 		return badf("the body is not what this call takes as JSON: %v", err)
 	}

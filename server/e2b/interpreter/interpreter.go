@@ -1,6 +1,7 @@
 package interpreter
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -108,7 +109,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.As(err, &bad):
 		http.Error(w, bad.text, bad.status)
-	case errors.As(err, &missing), errors.As(err, &start):
+	case errors.As(err, &missing): // E2B's own is 500, of which its clients for JavaScript show no text
+		http.Error(w, err.Error(), http.StatusNotFound)
+	case errors.As(err, &start):
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:
 		f := fault.Of(err)
@@ -152,7 +155,13 @@ func read(w http.ResponseWriter, r *http.Request, into any) error {
 	case len(data) == 0:
 		return nil
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	err = json.Unmarshal(data, into)
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &mistyped):
+		text := cmp.Or(mistyped.Field, "the request") + " can't be a JSON " + mistyped.Value
+		return &requestError{http.StatusUnprocessableEntity, text}
+	case err != nil:
 		return &requestError{http.StatusUnprocessableEntity, "the request is not as it should be: " + err.Error()}
 	}
 	return nil

@@ -83,8 +83,8 @@ check('contexts', async () => {
 })
 check('languages', async () => {
   equal((await sandbox.runCode('1 + 1', { language: 'python' })).text, '2')
-  await raises(SandboxError, () => sandbox.runCode('1', { language: 'no-such-language' }), '500')
-  await raises(SandboxError, () => sandbox.createCodeContext({ language: 'no-such-language' }), '500')
+  await raises(SandboxError, () => sandbox.runCode('1', { language: 'no-such-language' }), '"no-such-language" not found')
+  await raises(SandboxError, () => sandbox.createCodeContext({ language: 'no-such-language' }), '"no-such-language" not found')
 })
 check('magics', async () => {
   equal((await sandbox.runCode('!echo from a shell')).logs.stdout.join('').trim(), 'from a shell')
