@@ -259,6 +259,12 @@ type JournalReader struct {
 	next    int64 // number of the entry to read
 }
 
+// Position is the number of the entry that is read next, if that is not dropped before.
+func (r *JournalReader) Position() int64 { return r.next }
+
+// Skip passes over the entry at Position, for who has it from another reader of the same journal.
+func (r *JournalReader) Skip() { r.next++ }
+
 // Next returns the next entry, when it has happened; ctx bounds the wait. After the last entry of a context that is gone it
 // returns io.EOF.
 func (r *JournalReader) Next(ctx context.Context) (*JournalEntry, error) {

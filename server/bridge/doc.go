@@ -19,7 +19,8 @@
 // sent them, and take the same turns as all other runs of the sandbox. Whoever is connected may answer an input.
 //
 // Nobody holds back the kernel: viewers read the journal, one event at a time, and have no queue but for answers. One that reads
-// slower than the code writes misses what the journal drops and is told so; one that does not read at all is closed.
+// slower than the code writes misses what the journal drops and is told so; one that does not read at all is closed. The viewers of one
+// context share the encoding of what they are told.
 //
 // The package also serves the workspace's files and the JavaScript of figures, for the page of package ui.
 //
