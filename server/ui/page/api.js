@@ -50,9 +50,33 @@ const sandboxPath = (id) => `/sandboxes/${encodeURIComponent(id)}`;
 
 export const sandboxes = {
   list: async () => (await ask("GET", "/v2/sandboxes?limit=100")).json(),
-  create: async () => (await ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", timeout: 3600 }), "application/json")).json(),
+  /** Makes one that lives for an hour, or as long as the daemon gives who asks for nothing when that is too long. */
+  create: async () => {
+    const make = (spec) => ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", ...spec }), "application/json");
+    const response = await make({ timeout: 3600 }).catch((e) => e.status === 400 ? make({}) : Promise.reject(e));
+    return response.json();
+  },
+  /** How many milliseconds it lasts in all and has left, by the daemon's clock. */
+  lifetime: async (id) => {
+    const response = await ask("GET", sandboxPath(id));
+    const { state, startedAt, endAt } = await response.json();
+    return { state, lasts: Date.parse(endAt) - Date.parse(startedAt), left: Date.parse(endAt) - Date.parse(response.headers.get("Date")) };
+  },
   kill: (id) => ask("DELETE", sandboxPath(id)),
   extend: (id, seconds) => ask("POST", `${sandboxPath(id)}/timeout`, JSON.stringify({ timeout: seconds }), "application/json"),
+};
+
+export const kernels = {
+  /** What contexts can be made for, as [what to ask for, title]: languages, and further kernels of the same one. */
+  languages: async () => {
+    const { default: first, kernelspecs } = await (await ask("GET", "/api/kernelspecs")).json();
+    const seen = new Set();
+    return Object.values(kernelspecs).sort((a, b) => (b.name === first) - (a.name === first) || a.name.localeCompare(b.name, "en")).map(({ name, spec }) => {
+      const value = seen.has(spec.language) ? name : spec.language;
+      seen.add(spec.language);
+      return [value, spec.display_name];
+    });
+  },
 };
 
 const filePath = (id, path) => `${sandboxPath(id)}/workspace/${path.split("/").map(encodeURIComponent).join("/")}`;

@@ -12,6 +12,7 @@ export class Cell {
     this.notebook = notebook;
     this.run = 0; // the last one
     this.code = ""; // that it ran
+    this.mine = false; // the run was asked for here
     this.state = "new"; // "waiting", "running", "done", "failed"
     this.prompt = h("div", { class: "prompt" });
     this.button = h("button", { class: "run", title: "Run (Shift+Enter)", "aria-label": "Run", onclick: () => notebook.run(this) }, icon("run"));
@@ -43,6 +44,7 @@ export class Cell {
   /** The code was sent, and waits for its turn. */
   wait() {
     this.state = "waiting";
+    this.mine = true;
     this.element.classList.remove("stale");
     this.mark();
   }
@@ -87,7 +89,7 @@ export class Cell {
         outputs.clear(event.wait);
         break;
       case "input":
-        outputs.ask(event, (value) => this.notebook.answer(event.run, value));
+        outputs.ask(event, (value) => this.notebook.answer(event.run, value), this.mine);
         break;
       case "answered":
         outputs.answered(event.value);
@@ -108,6 +110,7 @@ export class Cell {
   finish(event) {
     this.count = event.execution_count ?? this.count;
     this.state = event.error || event.failure ? "failed" : "done";
+    this.mine = false;
     if (event.failure) this.outputs.note(event.failure.message.replace(/^sandbox: run: (kernel: run: )?/, ""), true);
     else if (event.error && !this.outputs.element.querySelector(".error")) this.outputs.error(event.error);
     const { wall_ms: wall, cpu_ms: cpu, files = [] } = event.usage;

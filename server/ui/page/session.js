@@ -4,10 +4,12 @@
 import { key as daemonKey } from "./api.js";
 import { Cell } from "./cell.js";
 import { Bridge } from "./client.js";
+import { contextList, nameOf } from "./contexts.js";
 import { confirmed, h, icon, soon, toast } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { FilesPanel } from "./files.js";
 import { commands, help } from "./keys.js";
+import { Lifetime } from "./lifetime.js";
 
 const CELL = /^(-?\d+(?:\.\d+)?)~[a-z0-9]{1,20}$/;
 
@@ -43,6 +45,7 @@ class Session {
     this.state = h("span", { class: "state", role: "status" });
     this.banner = h("div", { class: "banner", role: "status", hidden: true });
     this.list = h("div", { class: "cells" });
+    this.lifetime = new Lifetime(this.id);
     this.files = new FilesPanel(this.id, () => this.toggleFiles(false));
     this.chooser = h("select", { class: "contexts", "aria-label": "Context", hidden: true, onchange: () => this.switchTo(this.chooser.value) });
     this.stop = button("stop", "Interrupt", () => this.interrupt());
@@ -50,9 +53,9 @@ class Session {
       h("header", { class: "bar" },
         h("a", { class: "brand", href: "#/", title: "All sandboxes" }, h("img", { src: "/ui/icon.svg", alt: "All sandboxes", width: 22, height: 22 })),
         h("code", { class: "name" }, this.id), this.chooser, this.state, h("span", { class: "space" }),
-        this.stop, button("restart", "Restart", () => this.restart()), button("files", "Files", () => this.toggleFiles()),
+        this.stop, button("restart", "Restart", () => this.restart()), button("contexts", "Contexts", () => this.bridge.state === "open" && contextList(this)), button("files", "Files", () => this.toggleFiles()),
         button("help", "Keys", help, { class: "button tool wide-only" })),
-      this.banner,
+      this.banner, this.lifetime.element,
       h("div", { class: "work" },
         h("main", { class: "notebook" }, this.list,
           h("div", { class: "row adder" }, h("button", { class: "button quiet", onclick: () => this.edit(this.append()) }, icon("plus"), "Cell"))),
@@ -85,6 +88,7 @@ class Session {
     this.saveDrafts();
     this.turn++;
     this.bridge.close();
+    this.lifetime.end();
     clearInterval(this.countdown);
     removeEventListener("online", this.poke);
     document.removeEventListener("visibilitychange", this.poke);
@@ -108,6 +112,7 @@ class Session {
 
   closed(error) {
     if (error?.code === "unauthorized") return this.signOut();
+    this.lifetime.end();
     const why = { gone: "This session has ended: its sandbox was killed, or the context removed.", not_found: "There is no such sandbox; it may have ended." }[error?.code];
     this.banner.replaceChildren(`${why ?? error?.message ?? "The session is closed."} `, h("a", { href: "#/" }, "All sandboxes"));
     this.running.clear();
@@ -180,7 +185,7 @@ class Session {
 
   showContexts(contexts) {
     this.chooser.hidden = contexts.length < 2;
-    this.chooser.replaceChildren(...contexts.map((c, i) => h("option", { value: c.id, ".selected": c.id === this.shown.id }, `${c.language} ${c.default ? "" : i + 1}`.trim())));
+    this.chooser.replaceChildren(...contexts.map((c) => h("option", { value: c.id, ".selected": c.id === this.shown.id }, nameOf(c, contexts))));
   }
 
   switchTo(context) {

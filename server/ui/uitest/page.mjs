@@ -181,7 +181,8 @@ const checks = {
   async "input is asked for and answered"() {
     const page = await open(await sandbox());
     await page.run("print('hello', input('name? '))\nimport getpass\nprint(len(getpass.getpass('secret? ')))");
-    await page.locator(".question input[type=text]").fill("Ada");
+    await page.waitForSelector(".question input:focus");
+    await page.keyboard.type("Ada");
     await page.keyboard.press("Enter");
     await page.locator(".question input[type=password]").fill("hunter2");
     await page.keyboard.press("Enter");
@@ -254,6 +255,58 @@ const checks = {
     await page.waitForSelector(".cell.stale");
     await page.run("kept");
     await page.waitForSelector(".output.error:has-text('NameError')");
+    await close(page);
+  },
+
+  async "contexts are made, chosen and removed"() {
+    const page = await open(await sandbox());
+    await page.run("where = 'the first'");
+    await page.over(1);
+    await page.click("[aria-label=Contexts]");
+    await page.waitForSelector("dialog .entry[aria-current]:has-text('python')");
+    await page.click("dialog >> text=New context");
+    await until("the other is shown", async () => (await page.locator(".contexts option").count()) === 2);
+    await page.waitForSelector(".state.idle");
+    same(await page.texts(".contexts option"), ["python", "python 2"]);
+    await page.run("where");
+    await page.waitForSelector(".output.error:has-text('NameError')");
+    await page.selectOption(".contexts", { label: "python" });
+    await page.waitForSelector(".cell[data-key] .prompt:text-is('[1]')");
+    await page.run("where");
+    await page.waitForSelector(".output.value:has-text('the first')");
+    await page.selectOption(".contexts", { label: "python 2" });
+    await page.waitForSelector(".output.error:has-text('NameError')");
+    await page.click("[aria-label=Contexts]");
+    await page.click("[aria-label='Remove python 2']");
+    await page.click("dialog >> text=Remove >> nth=-1");
+    await page.waitForSelector(".output.value:has-text('the first')");
+    await until("one is left", async () => await page.locator(".contexts").isHidden());
+    same(await page.locator("dialog .entry").count(), 1);
+    await page.keyboard.press("Escape");
+    await close(page);
+  },
+
+  async "a sandbox that is about to end says so, and can be kept"() {
+    const id = await sandbox();
+    await daemon("POST", `/sandboxes/${id}/timeout`, JSON.stringify({ timeout: 200 }));
+    const page = await open(id);
+    await page.waitForSelector(".banner:has-text('ends in 3 min')");
+    await page.click("text=Keep it longer");
+    await page.waitForSelector(".banner:has-text('ends in 3 min')", { state: "hidden" });
+    await close(page);
+  },
+
+  async "what matters of an output is seen first"() {
+    const page = await open(await sandbox());
+    await page.run("def deep(n):\n    return deep(n - 1) if n else 1 / 0\ndeep(60)");
+    await page.over(1);
+    same(await page.locator(".output.error pre").evaluate((e) => e.scrollHeight > e.clientHeight && e.scrollTop + e.clientHeight >= e.scrollHeight - 2), true);
+    await page.run("{1: True, 'b': [None]}");
+    await page.over(2);
+    same((await page.textContent(".output.value")).trim(), "{1: True, 'b': [None]}");
+    await page.run("from IPython.display import JSON\nJSON({'a': 1})");
+    await page.over(3);
+    same((await page.locator(".output.value").last().textContent()).replace(/\s/g, ""), '{"a":1}');
     await close(page);
   },
 
