@@ -8,7 +8,8 @@
 //
 //   - First comes "hello", with the contexts and the name of the journal. Then the events of every run, whoever began it, each with
 //     the number it has in the sandbox's Journal: "started", "count", "stdout", "stderr", "result", "update", "clear", "input",
-//     "answered", "pages", "error", "cut", "done", and "restarted", "dropped" between runs. Numbers rise; some are left out. "live"
+//     "answered", "pages", "error", "cut", "done", and "restarted", "dropped" between runs. What threads show later follows "done" with
+//     their run's number; with ipykernel before 7 it is that of the latest run. Numbers rise; some are left out. "live"
 //     comes once, when all that was kept has been sent, and "gone" is the last when the context or its sandbox has ended.
 //   - A client that comes back gives the number it saw last and the journal's name, and misses nothing that the journal still has;
 //     what it has no more is told as "dropped". With the name of another journal everything is sent from its beginning.

@@ -46,24 +46,33 @@ async function ask(method, path, body, type) {
   throw new Refused(response.status, message);
 }
 
+const spans = [3600, 1800, 900, 300, 60]; // seconds
+
+/** Asks for the longest of the spans that the daemon allows. */
+async function forLong(f) {
+  for (const seconds of spans) {
+    try {
+      return await f(seconds);
+    } catch (e) {
+      if (e.status !== 400 || seconds === spans.at(-1)) throw e;
+    }
+  }
+}
+
 const sandboxPath = (id) => `/sandboxes/${encodeURIComponent(id)}`;
 
 export const sandboxes = {
   list: async () => (await ask("GET", "/v2/sandboxes?limit=100")).json(),
-  /** Makes one that lives for an hour, or as long as the daemon gives who asks for nothing when that is too long. */
-  create: async () => {
-    const make = (spec) => ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", ...spec }), "application/json");
-    const response = await make({ timeout: 3600 }).catch((e) => e.status === 400 ? make({}) : Promise.reject(e));
-    return response.json();
-  },
-  /** How many milliseconds it lasts in all and has left, by the daemon's clock. */
+  create: async () => (await forLong((timeout) => ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", timeout }), "application/json"))).json(),
+  /** Whether it runs or is paused, and how many milliseconds it has left by the daemon's clock. */
   lifetime: async (id) => {
     const response = await ask("GET", sandboxPath(id));
-    const { state, startedAt, endAt } = await response.json();
-    return { state, lasts: Date.parse(endAt) - Date.parse(startedAt), left: Date.parse(endAt) - Date.parse(response.headers.get("Date")) };
+    const { state, endAt } = await response.json();
+    return { state, left: Date.parse(endAt) - Date.parse(response.headers.get("Date")) };
   },
   kill: (id) => ask("DELETE", sandboxPath(id)),
-  extend: (id, seconds) => ask("POST", `${sandboxPath(id)}/timeout`, JSON.stringify({ timeout: seconds }), "application/json"),
+  extend: (id) => forLong((timeout) => ask("POST", `${sandboxPath(id)}/timeout`, JSON.stringify({ timeout }), "application/json")),
+  resume: (id) => forLong((timeout) => ask("POST", `${sandboxPath(id)}/connect`, JSON.stringify({ timeout }), "application/json")),
 };
 
 export const kernels = {

@@ -16,11 +16,12 @@ export function contextList(session) {
   const language = h("select", { id: "language" });
   const create = h("button", { class: "button primary" }, icon("plus"), "New context");
   const trouble = h("p", { class: "wrong", role: "alert" });
-  const close = h("button", { class: "button", type: "button", onclick: () => dialog.close() }, "Close");
   const dialog = h("dialog", { class: "dialog", "aria-label": "Contexts", onclose: () => dialog.remove() },
-    h("h2", {}, "Contexts"), h("p", { class: "soft small" }, "Each is an interpreter with its own variables. They share the files."), list, trouble,
-    h("form", { class: "row", onsubmit: (e) => { e.preventDefault(); void make(); } },
-      h("label", { for: "language", class: "soft" }, "Language"), language, create, h("span", { class: "space" }), close));
+    h("div", { class: "row" }, h("h2", {}, "Contexts"), h("span", { class: "space" }),
+      h("button", { class: "button quiet", "aria-label": "Close contexts", onclick: () => dialog.close() }, icon("close"))),
+    h("p", { class: "soft small" }, "Each is an interpreter with its own variables. They share the files."), list, trouble,
+    h("form", { class: "row choice", onsubmit: (e) => { e.preventDefault(); void make(); } },
+      h("label", { for: "language", class: "soft" }, "Language"), language, create));
 
   const go = (id) => {
     dialog.close();

@@ -1,40 +1,45 @@
-// Says before a sandbox ends that it will, and lets it live longer.
+// Says before a sandbox ends that it will, and that it is paused; and lets it go on.
 
 import { sandboxes } from "./api.js";
 import { h, milliseconds, toast } from "./dom.js";
 
 const SOON = 5 * 60_000;
 const EVERY = 30_000;
-const MOST = 3600_000; // that is asked for at once
 
-/** What is shown above a session while its sandbox is about to end. */
+/** What is shown above a session whose sandbox needs somebody. */
 export class Lifetime {
   constructor(sandbox) {
     this.sandbox = sandbox;
     this.over = false;
-    this.left = h("span");
-    this.element = h("div", { class: "banner", role: "status", hidden: true },
-      this.left, " ", h("button", { class: "link", onclick: () => this.extend() }, "Keep it longer"));
+    this.text = h("span");
+    this.button = h("button", { class: "link", onclick: () => this.goOn() });
+    this.element = h("div", { class: "banner", role: "status", hidden: true }, this.text, " ", this.button);
     void this.look();
   }
 
   async look() {
     clearTimeout(this.timer);
-    let left = Infinity;
+    let known = { state: "running", left: Infinity };
     try {
-      const { state, lasts, ...box } = await sandboxes.lifetime(this.sandbox);
-      if (state === "running") left = box.left;
-      this.span ??= Math.min(lasts, MOST); // so long was allowed before
-    } catch { /* the session tells that it is gone */ }
+      known = await sandboxes.lifetime(this.sandbox);
+    } catch { /* the session tells when it is gone */ }
     if (this.over) return;
-    this.element.hidden = !(left < SOON);
-    const text = `This sandbox ends in ${left < 60_000 ? "less than a minute" : milliseconds(Math.floor(left / 60_000) * 60_000).replace(" 0 s", "")}; its variables and files are lost then.`;
-    if (left < SOON && this.left.textContent !== text) this.left.textContent = text;
-    this.timer = setTimeout(() => this.look(), left < SOON ? EVERY / 3 : EVERY);
+    const ends = known.left < SOON;
+    this.paused = known.state === "paused";
+    this.element.hidden = !(ends || this.paused);
+    if (this.paused) this.say("This sandbox is paused: nothing runs until it is resumed.", "Resume");
+    else if (ends) this.say(`This sandbox ends in ${span(known.left)}; its variables and files are lost then.`, "Keep it longer");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), ends ? EVERY / 3 : EVERY);
   }
 
-  async extend() {
-    await sandboxes.extend(this.sandbox, Math.max(1, Math.round(this.span / 1000))).catch((e) => toast(e.message, true));
+  say(text, what) {
+    if (this.text.textContent !== text) this.text.textContent = text; // it is read aloud once
+    this.button.textContent = what;
+  }
+
+  async goOn() {
+    await (this.paused ? sandboxes.resume : sandboxes.extend)(this.sandbox).catch((e) => toast(e.message, true));
     await this.look();
   }
 
@@ -44,3 +49,5 @@ export class Lifetime {
     clearTimeout(this.timer);
   }
 }
+
+const span = (ms) => ms < 60_000 ? "less than a minute" : milliseconds(Math.floor(ms / 60_000) * 60_000).replace(" 0 s", "");

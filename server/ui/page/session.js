@@ -306,6 +306,7 @@ class Session {
     try {
       await this.bridge.run(code, { cell: named.key });
     } catch (e) {
+      void this.lifetime.look(); // it may be paused
       if (e.code !== "disconnected") named.refuse(e.message);
       else if (named.state === "waiting") toast("The connection was lost; the cell shows whether its run began.", true);
     }

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 
 const STEP = 100; // rows that are shown at once
+const LONG = 40; // characters that may not all fit in
 
 /** A table as an element; null when the data is none. */
 export function table(data, about) {
@@ -17,7 +18,7 @@ export function table(data, about) {
   const foot = h("p", { class: "caption" });
   const more = h("button", { class: "button small", onclick: () => { limit += 10 * STEP; draw(); } });
   const heads = columns.map((c) => h("th", { scope: "col", class: c.numeric ? "number" : "", title: c.dtype ?? null, "aria-sort": "none" },
-    h("button", { onclick: () => sort(c) }, c.name)));
+    h("button", { onclick: () => sort(c), title: c.name.length > LONG ? c.name : null }, c.name)));
   const sort = (c) => {
     const down = by?.column === c && !by.down;
     by = by?.column === c && by.down ? null : { column: c, down };
@@ -30,8 +31,9 @@ export function table(data, about) {
     body.replaceChildren(...order.slice(0, limit).map((row) => h("tr", {}, columns.map((c) => {
       const value = c.values[row];
       const missing = value === null || value === undefined;
-      return h(c.index ? "th" : "td", { class: [c.numeric ? "number" : "", missing ? "missing" : ""].join(" ").trim() || null, scope: c.index ? "row" : null },
-        missing ? "–" : cell(value, c));
+      const text = missing ? "–" : cell(value, c);
+      return h(c.index ? "th" : "td", { title: text.length > LONG ? text.slice(0, 2000) : null, class: [c.numeric ? "number" : "", missing ? "missing" : ""].join(" ").trim() || null, scope: c.index ? "row" : null },
+        text);
     }))));
     more.hidden = limit >= count;
     more.textContent = `Show more of ${count.toLocaleString("en")}`;

@@ -125,6 +125,10 @@ const checks = {
     await page.over(4);
     same((await page.locator(".cell").nth(3).locator(".outputs > .output .value").allTextContents()).map((t) => t.trim()), ["'two'"]);
     same(await page.texts(".prompt"), ["[1]", "[2]", "[3]", "[4]", ""]);
+    await page.run("import os, threading, time\ndef late():\n    while not os.path.exists('go'): time.sleep(0.01)\n    print('from a thread')\nthreading.Thread(target=late).start()");
+    await page.over(5);
+    await go(page.url().split("/").pop());
+    await page.waitForSelector(".cell >> nth=4 >> .stdout:has-text('from a thread')");
     await close(page);
   },
 
@@ -291,8 +295,23 @@ const checks = {
     await daemon("POST", `/sandboxes/${id}/timeout`, JSON.stringify({ timeout: 200 }));
     const page = await open(id);
     await page.waitForSelector(".banner:has-text('ends in 3 min')");
-    await page.click("text=Keep it longer");
+    await page.click(".banner button:has-text('Keep it longer')");
     await page.waitForSelector(".banner:has-text('ends in 3 min')", { state: "hidden" });
+    await close(page);
+  },
+
+  async "a paused sandbox says so, and is resumed"() {
+    const id = await sandbox();
+    const page = await open(id);
+    await page.run("x = 1");
+    await page.over(1);
+    await daemon("POST", `/sandboxes/${id}/pause`);
+    await page.run("x + 1");
+    await page.waitForSelector(".banner:has-text('is paused')");
+    await page.click(".banner button:has-text('Resume')");
+    await page.waitForSelector(".banner:has-text('is paused')", { state: "hidden" });
+    await page.run("x + 2");
+    await page.waitForSelector(".output.value:has-text('3')");
     await close(page);
   },
 
@@ -391,10 +410,18 @@ const checks = {
 
   async "it can be read on a phone, and in the dark"() {
     const id = await sandbox();
-    const page = await open(id, { viewport: { width: 375, height: 700 }, colorScheme: "dark", isMobile: true, hasTouch: true });
+    const page = await open(id, { viewport: { width: 360, height: 700 }, colorScheme: "dark", isMobile: true, hasTouch: true });
     await page.run("print('x' * 300)\nimport pandas as pd\npd.DataFrame({f'column {i}': [i] for i in range(20)})");
     await page.over(1);
-    same(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.querySelector("[aria-label=Files]").getBoundingClientRect().right <= innerWidth);
+    same(await fits(), true);
+    await page.click("[aria-label=Contexts]");
+    await page.click("dialog >> text=New context");
+    await page.waitForSelector(".contexts");
+    await page.waitForSelector(".state.idle");
+    same(await fits(), true);
+    await page.selectOption(".contexts", { index: 0 });
+    await page.over(1);
     same(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(22, 25, 31)");
     assert(await page.locator(".run").first().isVisible(), "a button to run");
     await close(page);
