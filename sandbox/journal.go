@@ -33,10 +33,11 @@ type Journal struct {
 }
 
 // JournalEntry is one thing that happened. Its Content is what the kernel sent, or a *RunBegan, *InputAnswered, *RunOver,
-// *Restarted or *Dropped, which the wire does not have.
+// *Restarted or *Dropped, which the wire does not have. What threads of a run show after its end stands behind its *RunOver, perhaps
+// among the entries of a later run.
 type JournalEntry struct {
 	Number int64 // from 1, without gaps but for what was dropped
-	Run    int64 // the context's runs are counted from 1; 0 of a Dropped, and of a Restarted while nothing ran. Threads' output may follow RunOver
+	Run    int64 // the context's runs are counted from 1; 0 of a Dropped, and of a Restarted while nothing ran
 	kernel.Event
 }
 
