@@ -21,8 +21,9 @@ export class Cell {
     });
     this.outputs = new Outputs(notebook.library);
     this.figures = h("p", { class: "figures" });
+    this.elapsed = h("p", { class: "elapsed", "aria-hidden": "true", hidden: true });
     this.element = h("section", { class: "cell", tabindex: -1, "data-key": key },
-      h("div", { class: "gutter" }, this.prompt, this.button), h("div", { class: "body" }, this.editor.element, this.outputs.element, this.figures));
+      h("div", { class: "gutter" }, this.prompt, this.button), h("div", { class: "body" }, this.editor.element, this.outputs.element, this.elapsed, this.figures));
     this.element.addEventListener("focus", () => notebook.focused(this));
     this.mark();
   }
@@ -38,11 +39,22 @@ export class Cell {
     e.classList.toggle("waiting", this.state === "waiting");
     e.classList.toggle("failed", this.state === "failed");
     e.classList.toggle("changed", this.run > 0 && this.dirty);
+    this.showElapsed();
     this.prompt.textContent = this.state === "running" || this.state === "waiting" ? "[*]" : this.count ? `[${this.count}]` : "";
+  }
+
+  /** Says how long the code runs, once that is a while. */
+  showElapsed() {
+    clearTimeout(this.clock);
+    const ms = Date.now() - (this.began ?? Infinity);
+    this.elapsed.hidden = !(this.state === "running" && ms > 2000);
+    this.elapsed.textContent = `runs for ${milliseconds(Math.floor(Math.max(0, ms) / 1000) * 1000).replace(".0 s", " s")}`;
+    if (this.state === "running") this.clock = setTimeout(() => this.element.isConnected && this.showElapsed(), 1000);
   }
 
   /** The code was sent, and waits for its turn. */
   wait() {
+    this.over = new Promise((resolve) => { this.settle = resolve; });
     this.state = "waiting";
     this.mine = true;
     this.element.classList.remove("stale");
@@ -55,6 +67,7 @@ export class Cell {
     this.figures.textContent = "";
     this.outputs.note(problem, true);
     this.mark();
+    this.settle?.();
   }
 
   /** Takes an event of a run of this cell. */
@@ -120,5 +133,6 @@ export class Cell {
     if (changed.length) parts.push(`wrote ${changed.slice(0, 3).join(", ")}${changed.length > 3 ? ` and ${changed.length - 3} more` : ""}`);
     this.figures.textContent = parts.join(" · ");
     this.mark();
+    this.settle?.();
   }
 }

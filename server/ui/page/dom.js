@@ -84,11 +84,16 @@ export function toast(text, bad = false) {
 }
 
 /** Asks yes or no, and is fulfilled with the answer. */
-export function confirmed(question, yes) {
+export const confirmed = async (question, yes) => await chosen(question, [yes]) === yes;
+
+/** Asks what to do, and is fulfilled with the choice, or with "" for none. The last one is what Enter chooses. */
+export function chosen(question, choices) {
   return new Promise((resolve) => {
-    const dialog = h("dialog", { class: "dialog", onclose: () => { dialog.remove(); resolve(dialog.returnValue === "yes"); } },
-      h("form", { method: "dialog" }, h("p", {}, question), h("div", { class: "row end" },
-        h("button", { class: "button", value: "no" }, "Cancel"), h("button", { class: "button primary", value: "yes", autofocus: true }, yes))));
+    const last = (i) => i === choices.length - 1;
+    const dialog = h("dialog", { class: "dialog", onclose: () => { dialog.remove(); resolve(dialog.returnValue); } },
+      h("form", { method: "dialog" }, h("p", {}, question), h("div", { class: "row end choice" },
+        h("button", { class: "button", value: "" }, "Cancel"),
+        choices.map((c, i) => h("button", { class: last(i) ? "button primary" : "button", value: c, autofocus: last(i) }, c)))));
     document.body.append(dialog);
     dialog.showModal();
   });

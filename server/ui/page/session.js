@@ -5,7 +5,7 @@ import { key as daemonKey } from "./api.js";
 import { Cell } from "./cell.js";
 import { Bridge } from "./client.js";
 import { contextList, nameOf } from "./contexts.js";
-import { confirmed, h, icon, soon, toast } from "./dom.js";
+import { chosen, h, icon, soon, toast } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { FilesPanel } from "./files.js";
 import { commands, help } from "./keys.js";
@@ -302,15 +302,18 @@ class Session {
     if (!code.trim()) return;
     // A cell that another client's run made has no name of its own that a run could have.
     const named = CELL.test(cell.key) ? cell : this.rename(cell);
+    const connected = this.bridge.state === "open";
     named.wait();
     try {
       await this.bridge.run(code, { cell: named.key });
     } catch (e) {
       void this.lifetime.look(); // it may be paused
       if (e.code !== "disconnected") named.refuse(e.message);
+      else if (!connected) named.refuse("There is no connection just now, so it was not run.");
       else if (named.state === "waiting") toast("The connection was lost; the cell shows whether its run began.", true);
     }
     this.save();
+    return named;
   }
 
   rename(cell) {
@@ -331,8 +334,24 @@ class Session {
   }
 
   async restart() {
-    if (!await confirmed("Restart the interpreter? Its variables are lost; files stay.", "Restart")) return;
-    this.bridge.restart().catch((e) => toast(e.message, true));
+    const wish = await chosen("Restart the interpreter? Its variables are lost; files stay.", ["Restart and run all", "Restart"]);
+    if (!wish) return;
+    try {
+      await this.bridge.restart();
+    } catch (e) {
+      return toast(e.message, true);
+    }
+    if (wish !== "Restart") await this.runAll();
+  }
+
+  /** Runs the cells one after the other, until one fails. */
+  async runAll() {
+    for (const cell of this.ordered()) {
+      if (!cell.editor.value.trim()) continue;
+      const ran = await this.run(cell);
+      await ran.over;
+      if (ran.state !== "done") return;
+    }
   }
 
   restarted(undone) {

@@ -224,9 +224,30 @@ const checks = {
     await page.waitForSelector(".stdout:has-text('before 19')");
     await sockets[0].close({ code: 1011, reason: "a fault" });
     await until("it connects again", () => sockets.length > 1);
+    await page.waitForSelector(".state.busy");
     await go(id);
     await page.over(1);
     same((await page.textContent(".stdout pre")).trim().split("\n").length, 40);
+    await close(page);
+  },
+
+  async "what is run without a connection is not run, and says so"() {
+    const sockets = [];
+    let lost = false;
+    const page = await open(await sandbox(), {}, (p) => p.routeWebSocket(/\/events/, (socket) => {
+      sockets.push(socket);
+      if (lost) void socket.close({ code: 1011, reason: "a fault" });
+      else socket.connectToServer();
+    }));
+    lost = true;
+    await sockets[0].close({ code: 1011, reason: "a fault" });
+    await page.waitForSelector(".state.offline");
+    await page.run("1 + 1");
+    await page.waitForSelector(".note.bad:has-text('no connection')");
+    lost = false;
+    await page.waitForSelector(".state.idle");
+    await page.locator(".cell .editor textarea").first().press("Control+Enter");
+    await page.waitForSelector(".output.value:has-text('2')");
     await close(page);
   },
 
@@ -259,6 +280,23 @@ const checks = {
     await page.waitForSelector(".cell.stale");
     await page.run("kept");
     await page.waitForSelector(".output.error:has-text('NameError')");
+    await close(page);
+  },
+
+  async "all cells are run again after a restart, until one fails"() {
+    const page = await open(await sandbox());
+    for (const [i, code] of ["x = globals().get('x', 0) + 1", "x", "1 / (x - 2)", "'never'"].entries()) {
+      await page.run(code);
+      await page.over(i + 1);
+    }
+    await page.run("x = 2");
+    await page.over(5);
+    await page.locator(".cell textarea").nth(2).fill("1 / (x - 1)");
+    await page.click("[aria-label=Restart]");
+    await page.click("dialog >> text=Restart and run all");
+    await page.waitForSelector(".output.error:has-text('ZeroDivisionError')");
+    same((await page.texts(".output.value")).map((t) => t.trim()), ["1", "'never'"]);
+    same(await page.locator(".cell.stale").count(), 2);
     await close(page);
   },
 
