@@ -60,15 +60,18 @@ function columnsOf(data, about) {
 
 const isDay = (v) => typeof v === "string" && /^\d{4}-\d\d-\d\d([T ]00:00:00(\.0+)?)?$/.test(v);
 
-/** How many digits after the point tell the numbers of a column apart. */
+/** How many digits after the point the numbers of a column need to be told apart. */
 function digits(numbers) {
-  if (numbers.every(Number.isInteger)) return 0;
-  const most = Math.max(...numbers.slice(0, 1000).map(Math.abs));
-  return most >= 1000 ? 2 : most >= 1 ? 4 : 6;
+  const first = numbers.slice(0, 1000).filter(isPlain);
+  const most = Math.max(...first.map(Math.abs));
+  const enough = most >= 1000 ? 2 : most >= 1 ? 4 : 6;
+  return Math.max(0, ...first.map((v) => String(Number(v.toFixed(enough))).split(".")[1]?.length ?? 0));
 }
 
+const isPlain = (v) => v === 0 || (Math.abs(v) >= 1e-6 && Math.abs(v) < 1e12);
+
 function cell(value, c) {
-  if (typeof value === "number" && c.digits && Math.abs(value) >= 1e-6 && Math.abs(value) < 1e12) return String(Number(value.toFixed(c.digits)));
+  if (typeof value === "number" && isPlain(value)) return value.toFixed(c.digits); // points stand below each other
   if (/^datetime/i.test(c.dtype ?? "") && typeof value === "string") return c.days ? value.slice(0, 10) : value.replace("T", " ");
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -59,7 +59,10 @@ async function open(id, options = {}, prepare = async () => {}) {
     await area.fill(code);
     await area.press("Shift+Enter");
   };
-  page.over = (n = 1) => page.waitForFunction((count) => document.querySelectorAll(".cell .figures:not(:empty)").length >= count, n);
+  page.over = async (n = 1) => {
+    await page.waitForFunction((count) => document.querySelectorAll(".cell .figures:not(:empty)").length >= count, n);
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // text is drawn once a frame
+  };
   page.texts = (selector) => page.locator(selector).allTextContents();
   return page;
 }
@@ -364,6 +367,9 @@ const checks = {
     await page.run("from IPython.display import JSON\nJSON({'a': 1})");
     await page.over(3);
     same((await page.locator(".output.value").last().textContent()).replace(/\s/g, ""), '{"a":1}');
+    await page.run("import pandas as pd\npd.DataFrame({'n': [0.5, 2, -1.25, None, 1e-9]})");
+    await page.over(4);
+    same(await page.texts(".table tbody td"), ["0.50", "2.00", "-1.25", "–", "1e-9"]);
     await close(page);
   },
 
@@ -462,6 +468,12 @@ const checks = {
     await page.over(1);
     same(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(22, 25, 31)");
     assert(await page.locator(".run").first().isVisible(), "a button to run");
+    await page.run("import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [10, 30, 20]); plt.show()");
+    await page.waitForSelector(".chart-line path.stroke");
+    await page.locator(".canvas svg").tap();
+    await page.waitForSelector(".tip:not([hidden])"); // after the finger was lifted
+    await page.locator(".state").tap();
+    await page.waitForSelector(".tip", { state: "hidden" });
     await close(page);
   },
 
