@@ -53,7 +53,7 @@ class Session {
       h("header", { class: "bar" },
         h("a", { class: "brand", href: "#/", title: "All sandboxes" }, h("img", { src: "/ui/icon.svg", alt: "All sandboxes", width: 22, height: 22 })),
         h("code", { class: "name" }, this.id), this.chooser, this.state, h("span", { class: "space" }),
-        this.stop, button("restart", "Restart", () => this.restart()), button("contexts", "Contexts", () => this.bridge.state === "open" && contextList(this)), button("files", "Files", () => this.toggleFiles()),
+        this.stop, button("restart", "Restart", () => this.restart()), button("contexts", "Contexts", () => this.showList()), button("files", "Files", () => this.toggleFiles()),
         button("help", "Keys", help, { class: "button tool wide-only" })),
       this.banner, this.lifetime.element,
       h("div", { class: "work" },
@@ -112,13 +112,17 @@ class Session {
 
   closed(error) {
     if (error?.code === "unauthorized") return this.signOut();
-    this.lifetime.end();
-    const why = { gone: "This session has ended: its sandbox was killed, or the context removed.", not_found: "There is no such sandbox; it may have ended." }[error?.code];
-    this.banner.replaceChildren(`${why ?? error?.message ?? "The session is closed."} `, h("a", { href: "#/" }, "All sandboxes"));
     this.running.clear();
     for (const cell of this.cells.values()) {
       if (cell.state === "waiting") cell.refuse("It was not run.");
     }
+    if (this.removed) {
+      this.banner.replaceChildren("This context was removed. ", h("button", { class: "link", onclick: () => this.switchTo() }, "Show the sandbox's default one"));
+      return;
+    }
+    this.lifetime.end();
+    const why = { gone: "This session has ended: its sandbox was killed.", not_found: "There is no such sandbox; it may have ended." }[error?.code];
+    this.banner.replaceChildren(`${why ?? error?.message ?? "The session is closed."} `, h("a", { href: "#/" }, "All sandboxes"));
   }
 
   take(event) {
@@ -128,6 +132,9 @@ class Session {
         break;
       case "live":
         this.goLive();
+        break;
+      case "gone":
+        this.removed = event.reason === "removed";
         break;
       case "started":
         if (event.silent) return;
@@ -183,16 +190,22 @@ class Session {
     this.showState();
   }
 
+  showList() {
+    if (this.bridge.state === "open") contextList(this);
+  }
+
   showContexts(contexts) {
     this.chooser.hidden = contexts.length < 2;
     this.chooser.replaceChildren(...contexts.map((c) => h("option", { value: c.id, ".selected": c.id === this.shown.id }, nameOf(c, contexts))));
   }
 
+  /** Shows another context; the default one when none is named. */
   switchTo(context) {
     this.saveDrafts();
     this.turn++;
     this.bridge.close();
     this.journal = undefined;
+    this.removed = false;
     this.open(context);
   }
 

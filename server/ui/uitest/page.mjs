@@ -317,6 +317,9 @@ const checks = {
     await page.waitForSelector(".output.error:has-text('NameError')");
     await page.selectOption(".contexts", { label: "python" });
     await page.waitForSelector(".cell[data-key] .prompt:text-is('[1]')");
+    const other = await open(page.url().split("/").pop());
+    await other.selectOption(".contexts", { label: "python 2" });
+    await other.waitForSelector(".output.error:has-text('NameError')");
     await page.run("where");
     await page.waitForSelector(".output.value:has-text('the first')");
     await page.selectOption(".contexts", { label: "python 2" });
@@ -327,6 +330,10 @@ const checks = {
     await page.waitForSelector(".output.value:has-text('the first')");
     await until("one is left", async () => await page.locator(".contexts").isHidden() && await page.locator("dialog .entry").count() === 1);
     await page.keyboard.press("Escape");
+    await other.waitForSelector(".banner.bad:has-text('was removed')");
+    await other.click(".banner button");
+    await other.waitForSelector(".output.value:has-text('the first')");
+    await close(other);
     await close(page);
   },
 
