@@ -235,9 +235,12 @@ func (c *Conn) exited(status error) {
 	c.fail(fmt.Errorf("%w: %w", ErrDead, status))
 }
 
-// drainGrace bounds how long a dead kernel's last messages are read, and how long an exit status is
-// awaited when the connection broke first.
+// drainGrace bounds how long a dead kernel's last messages are read.
 const drainGrace = 50 * time.Millisecond
+
+// exitGrace bounds how long an exit status is awaited when the connection broke first. On a busy machine it takes its time, and it says
+// what happened.
+const exitGrace = time.Second
 
 // broken ends the conversation because the transport did.
 func (c *Conn) broken(cause error) {
@@ -253,7 +256,7 @@ func (c *Conn) broken(cause error) {
 		c.fail(connectionError(cause))
 	default:
 		// The exit status is better news than "connection closed", and normally microseconds away.
-		time.AfterFunc(2*drainGrace, func() { c.fail(connectionError(cause)) })
+		time.AfterFunc(exitGrace, func() { c.fail(connectionError(cause)) })
 	}
 }
 
