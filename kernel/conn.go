@@ -95,6 +95,7 @@ type inFlight struct {
 	executions    map[string]*Execution // by msg_id of the request
 	calls         map[string]*call
 	subscriptions map[*Subscription]struct{}
+	late          lateOutput // runs that are over
 	ready         bool
 	closing       bool
 	stuck         *abandoned // the run that did not react to its interrupt; nil while there is none
@@ -173,6 +174,7 @@ func (c *Conn) dispatch(m *messaging.Message) {
 	parent := m.ParentID()
 	var e *Execution
 	var answered *call
+	var late func(*messaging.Message)
 	unwanted := false
 	c.update(func(f *inFlight) {
 		if m.Channel == messaging.IOPub {
@@ -189,11 +191,13 @@ func (c *Conn) dispatch(m *messaging.Message) {
 		claimed := e != nil || answered != nil
 		if f.stuck != nil && f.stuck.id == parent {
 			unwanted = f.deliverAbandoned(m)
+		} else if !claimed {
+			late = f.late.of(m)
 		}
 		for s := range f.subscriptions {
 			s.offer(m, claimed)
 		}
-		if !claimed && len(f.subscriptions) == 0 {
+		if !claimed && late == nil && len(f.subscriptions) == 0 {
 			f.unclaimed++
 		}
 	})
@@ -205,6 +209,8 @@ func (c *Conn) dispatch(m *messaging.Message) {
 		e.deliver(m)
 	case answered != nil:
 		answered.deliver(m)
+	case late != nil:
+		late(m)
 	}
 	if unwanted {
 		go c.interruptAbandoned()
@@ -229,9 +235,12 @@ func (c *Conn) exited(status error) {
 	c.fail(fmt.Errorf("%w: %w", ErrDead, status))
 }
 
-// drainGrace bounds how long a dead kernel's last messages are read, and how long an exit status is
-// awaited when the connection broke first.
+// drainGrace bounds how long a dead kernel's last messages are read.
 const drainGrace = 50 * time.Millisecond
+
+// exitGrace bounds how long an exit status is awaited when the connection broke first. On a busy machine it takes its time, and it says
+// what happened.
+const exitGrace = time.Second
 
 // broken ends the conversation because the transport did.
 func (c *Conn) broken(cause error) {
@@ -247,7 +256,7 @@ func (c *Conn) broken(cause error) {
 		c.fail(connectionError(cause))
 	default:
 		// The exit status is better news than "connection closed", and normally microseconds away.
-		time.AfterFunc(2*drainGrace, func() { c.fail(connectionError(cause)) })
+		time.AfterFunc(exitGrace, func() { c.fail(connectionError(cause)) })
 	}
 }
 

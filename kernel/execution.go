@@ -39,6 +39,9 @@ type ExecuteOptions struct {
 	// OnMessage sees every message of the run as it comes, in the order of its arrival, also those that no reader takes in
 	// time. It is called on the connection's own goroutine: it must not block and not call the Execution.
 	OnMessage func(*messaging.Message)
+	// OnLate sees what the kernel publishes for the run after its end, but for statuses: what threads of its code show. It is called as
+	// OnMessage is, of the last 256 runs of the connection.
+	OnLate func(*messaging.Message)
 	// OnStarted is called once when the kernel begins with the run, on the connection's own goroutine: it must
 	// not block and not call the Execution.
 	OnStarted func()
@@ -57,10 +60,11 @@ type Execution struct {
 	request *messaging.ExecuteRequest
 	onStart func() // may be nil
 	onEach  func(*messaging.Message)
-	entire  bool        // statuses and the reply are events too
-	unread  bool        // nothing is queued
-	foreign bool        // the request is not ours, and may be one that the kernel does not take
-	unwatch func() bool // stops watching ctx
+	onLate  func(*messaging.Message) // may be nil
+	entire  bool                     // statuses and the reply are events too
+	unread  bool                     // nothing is queued
+	foreign bool                     // the request is not ours, and may be one that the kernel does not take
+	unwatch func() bool              // stops watching ctx
 
 	done chan struct{} // closed when the run is over
 	wake chan struct{} // holds one token when the reader waits and something changed
@@ -115,7 +119,7 @@ func (c *Conn) execute(ctx context.Context, m *messaging.Message, e *Execution, 
 		return nil, fmt.Errorf("kernel: execute: %w", err)
 	}
 	e.conn, e.ctx, e.id = c, ctx, m.Header.MsgID
-	e.onStart, e.onEach, e.entire, e.unread = opts.OnStarted, opts.OnMessage, opts.Protocol, opts.Unread
+	e.onStart, e.onEach, e.onLate, e.entire, e.unread = opts.OnStarted, opts.OnMessage, opts.OnLate, opts.Protocol, opts.Unread
 	e.done, e.wake = make(chan struct{}), make(chan struct{}, 1)
 	e.queue = queue{budget: c.opts.QueueBytes}
 	var err error

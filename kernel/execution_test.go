@@ -226,6 +226,36 @@ func TestForeignAndLateMessagesGoToSubscribers(t *testing.T) {
 	})
 }
 
+func TestLateOutputIsHeardAsTheRuns(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+		calls := make(chan *kerneltest.Call, 1)
+		fake.On("x", func(c *kerneltest.Call) { calls <- c })
+		late := make(chan *messaging.Message, 10)
+		e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "x"}, &kernel.ExecuteOptions{OnLate: func(m *messaging.Message) { late <- m }})
+		require.NoError(t, err)
+		collect(t, e)
+		collect(t, execute(t, conn, "another"))
+		unclaimed := conn.Unclaimed()
+		call := <-calls
+		call.Busy() // is no output
+		call.Stream("stdout", "from a thread after idle")
+		m := <-late
+		require.Equal(t, "stream", m.Header.MsgType)
+		require.Equal(t, e.ID(), m.ParentID())
+		require.Empty(t, late)
+		require.Equal(t, unclaimed+1, conn.Unclaimed(), "the status")
+
+		for range 256 { // so many runs later it is forgotten
+			e, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "y"}, &kernel.ExecuteOptions{OnLate: func(*messaging.Message) {}})
+			require.NoError(t, err)
+			collect(t, e)
+		}
+		call.Stream("stdout", "much later")
+		collect(t, execute(t, conn, "another")) // which comes after it
+		require.Empty(t, late)
+	})
+}
+
 func TestUpdateOfAnEarlierDisplayBelongsToTheLaterRun(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 		fake.On("show", func(c *kerneltest.Call) { c.Display(kerneltest.Text("1"), "id") })

@@ -238,6 +238,11 @@ func (e *Execution) finishLocked(err error) {
 
 // release takes the run off the connection and passes the turn on.
 func (e *Execution) release() {
-	e.conn.update(func(f *inFlight) { delete(f.executions, e.id) })
+	e.conn.update(func(f *inFlight) {
+		delete(f.executions, e.id)
+		if e.onLate != nil {
+			f.late.expect(e.id, e.onLate)
+		}
+	})
 	e.conn.passTurn()
 }

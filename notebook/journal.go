@@ -44,7 +44,8 @@ func displayName(info *messaging.KernelInfoReply) string {
 type replay struct {
 	nb       *Notebook
 	recorder *recorder
-	open     bool // a cell takes what comes
+	open     bool  // a cell takes what comes
+	run      int64 // whose cell that is
 }
 
 func (r *replay) add(entry *sandbox.JournalEntry) {
@@ -52,7 +53,7 @@ func (r *replay) add(entry *sandbox.JournalEntry) {
 	case *sandbox.RunBegan:
 		if !c.Silent && strings.TrimSpace(c.Code) != "" {
 			r.recorder.begin(r.nb.AddCell(Code, c.Code))
-			r.open = true
+			r.open, r.run = true, entry.Run
 		}
 	case *sandbox.RunOver:
 		note := ""
@@ -68,7 +69,7 @@ func (r *replay) add(entry *sandbox.JournalEntry) {
 			r.nb.AddCell(Markdown, "*"+note+"*")
 		}
 	default:
-		if r.open {
+		if r.open && (entry.Run == r.run || entry.Run == 0) { // threads of earlier runs have no place in this one
 			r.recorder.add(&entry.Event)
 		}
 	}

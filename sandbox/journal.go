@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -32,7 +33,8 @@ type Journal struct {
 }
 
 // JournalEntry is one thing that happened. Its Content is what the kernel sent, or a *RunBegan, *InputAnswered, *RunOver,
-// *Restarted or *Dropped, which the wire does not have.
+// *Restarted or *Dropped, which the wire does not have. What threads of a run show after its end stands behind its *RunOver, perhaps
+// among the entries of a later run.
 type JournalEntry struct {
 	Number int64 // from 1, without gaps but for what was dropped
 	Run    int64 // the context's runs are counted from 1; 0 of a Dropped, and of a Restarted while nothing ran
@@ -85,11 +87,13 @@ type journalRun struct {
 	began   record
 	outputs []record // those that are left
 	over    record   // zero while it is under way
+	late    bool     // output of runs that were over, while none was under way
 }
 
 // record is an entry as it is kept: messages are decoded by those who read them.
 type record struct {
 	number  int64
+	run     int64 // whose it is, when it stands among another's or no run's
 	size    int64
 	time    time.Time
 	content messaging.Content // of entries of ours
@@ -139,13 +143,49 @@ func (j *Journal) restarted(why Occasion) {
 
 // add takes a message of the run.
 func (j *Journal) add(run *journalRun, m *messaging.Message) {
+	size := sizeOf(m)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	run.outputs = append(run.outputs, j.next(record{size: size, message: m}))
+	j.settle()
+}
+
+func sizeOf(m *messaging.Message) int64 {
 	size := int64(len(m.Content) + len(m.Metadata))
 	for _, b := range m.Buffers {
 		size += int64(len(b))
 	}
+	return size
+}
+
+// lateOf takes the output of a run's threads after its end.
+func (j *Journal) lateOf(run int64) func(*messaging.Message) {
+	return func(m *messaging.Message) {
+		switch m.Header.MsgType {
+		case "stream", "display_data", "update_display_data", "clear_output":
+			j.late(run, m)
+		}
+	}
+}
+
+func (j *Journal) late(run int64, m *messaging.Message) {
+	size := sizeOf(m)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	run.outputs = append(run.outputs, j.next(record{size: size, message: m}))
+	r := j.next(record{size: size, message: m, run: run})
+	var last *journalRun
+	if n := len(j.runs); n > 0 {
+		last = j.runs[n-1]
+	}
+	switch {
+	case last != nil && last.over.number == 0: // another one is under way
+		last.outputs = append(last.outputs, r)
+	case last != nil && last.late:
+		last.outputs = append(last.outputs, r)
+		last.over.number = r.number
+	default:
+		j.runs = append(j.runs, &journalRun{began: r, over: record{number: r.number}, late: true})
+	}
 	j.settle()
 }
 
@@ -224,7 +264,7 @@ func (j *Journal) find(from int64) (run *journalRun, r record, ok bool) {
 		if i < len(run.outputs) {
 			return run, run.outputs[i], true
 		}
-		if run.over.number >= from {
+		if run.over.number >= from && !run.late {
 			return run, run.over, true
 		}
 	}
@@ -259,6 +299,12 @@ type JournalReader struct {
 	next    int64 // number of the entry to read
 }
 
+// Position is the number of the entry that is read next, if that is not dropped before.
+func (r *JournalReader) Position() int64 { return r.next }
+
+// Skip passes over the entry at Position, for who has it from another reader of the same journal.
+func (r *JournalReader) Skip() { r.next++ }
+
 // Next returns the next entry, when it has happened; ctx bounds the wait. After the last entry of a context that is gone it
 // returns io.EOF.
 func (r *JournalReader) Next(ctx context.Context) (*JournalEntry, error) {
@@ -291,7 +337,7 @@ func (r *JournalReader) TryNext() (*JournalEntry, <-chan struct{}) {
 			return &JournalEntry{Number: found.number - 1, Event: kernel.Event{Time: found.time, Content: &Dropped{Entries: gap}}}, nil
 		}
 		r.next = found.number + 1
-		if entry := found.entry(run.number); entry != nil {
+		if entry := found.entry(cmp.Or(found.run, run.number)); entry != nil {
 			return entry, nil
 		}
 	}

@@ -243,3 +243,29 @@ func TestJournalTellsTagsAnswersAndRestarts(t *testing.T) {
 		}
 	})
 }
+
+func TestJournalHasWhatThreadsShowAfterTheirRun(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		mustRun(t, ctx, sbx, `import os, threading, time
+def late():
+    while not os.path.exists("go"): time.sleep(0.01)
+    print("from a thread")
+threading.Thread(target=late).start()`)
+		require.NoError(t, sbx.Files().Write(ctx, "go", nil))
+		r := sbx.DefaultContext().Journal().From(1)
+		over := false
+		for {
+			entry, err := r.Next(ctx)
+			require.NoError(t, err)
+			switch c := entry.Content.(type) {
+			case *sandbox.RunOver:
+				over = true
+			case *messaging.Stream:
+				require.True(t, over)
+				require.EqualValues(t, 1, entry.Run)
+				require.Equal(t, "from a thread", strings.TrimSpace(c.Text))
+				return
+			}
+		}
+	})
+}

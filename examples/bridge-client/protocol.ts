@@ -73,7 +73,7 @@ export interface ErrorEvent extends OfRun { type: "error"; error: ExecutionError
 /** A message was too large to be kept. */
 export interface CutEvent extends OfRun { type: "cut"; bytes: number }
 
-/** The run is over. */
+/** The run is over. Threads that it began may still show something: events of the run may follow. */
 export interface DoneEvent extends OfRun {
   type: "done";
   /** Missing when the code did not run. */

@@ -8,7 +8,8 @@
 //
 //   - First comes "hello", with the contexts and the name of the journal. Then the events of every run, whoever began it, each with
 //     the number it has in the sandbox's Journal: "started", "count", "stdout", "stderr", "result", "update", "clear", "input",
-//     "answered", "pages", "error", "cut", "done", and "restarted", "dropped" between runs. Numbers rise; some are left out. "live"
+//     "answered", "pages", "error", "cut", "done", and "restarted", "dropped" between runs. What threads show later follows "done" with
+//     their run's number; with ipykernel before 7 it is that of the latest run. Numbers rise; some are left out. "live"
 //     comes once, when all that was kept has been sent, and "gone" is the last when the context or its sandbox has ended.
 //   - A client that comes back gives the number it saw last and the journal's name, and misses nothing that the journal still has;
 //     what it has no more is told as "dropped". With the name of another journal everything is sent from its beginning.
@@ -19,7 +20,8 @@
 // sent them, and take the same turns as all other runs of the sandbox. Whoever is connected may answer an input.
 //
 // Nobody holds back the kernel: viewers read the journal, one event at a time, and have no queue but for answers. One that reads
-// slower than the code writes misses what the journal drops and is told so; one that does not read at all is closed.
+// slower than the code writes misses what the journal drops and is told so; one that does not read at all is closed. The viewers of one
+// context share the encoding of what they are told.
 //
 // The package also serves the workspace's files and the JavaScript of figures, for the page of package ui.
 //

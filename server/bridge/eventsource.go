@@ -17,7 +17,7 @@ const aliveEvery = 15 * time.Second
 
 // serveEvents tells the events of a context as server-sent events. The id of one is the journal's name and its number, so that
 // browsers that come back by themselves go on where they were.
-func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.Member, c *sandbox.Context, from int64) {
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.Member, c *sandbox.Context, others *audience, from int64) {
 	header := w.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
@@ -26,23 +26,26 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 	out := http.NewResponseController(w)
 	journal := c.Journal().From(from)
 	var b bytes.Buffer
+	write := func(number int64, data []byte) error {
+		b.Reset()
+		if number > 0 {
+			b.WriteString("id: " + h.journals + "." + strconv.FormatInt(number, 10) + "\n")
+		}
+		b.WriteString("data: ")
+		b.Write(data) // JSON has no line ends
+		b.WriteString("\n\n")
+		_, err := w.Write(b.Bytes())
+		if b.Cap() > chunk {
+			b = bytes.Buffer{}
+		}
+		return err
+	}
 	tell := func(e *event) error {
 		data, err := json.Marshal(e)
 		if err != nil {
 			return err
 		}
-		b.Reset()
-		if e.Number > 0 {
-			b.WriteString("id: " + h.journals + "." + strconv.FormatInt(e.Number, 10) + "\n")
-		}
-		b.WriteString("data: ")
-		b.Write(data) // JSON has no line ends
-		b.WriteString("\n\n")
-		_, err = w.Write(b.Bytes())
-		if b.Cap() > chunk {
-			b = bytes.Buffer{}
-		}
-		return err
+		return write(0, data)
 	}
 	err := tell(h.greet(m, c))
 	alive := time.NewTicker(aliveEvery)
@@ -50,11 +53,13 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request, m *fleet.M
 	var ended <-chan time.Time
 	gone, live := m.Gone(), false
 	for err == nil {
-		entry, changed := journal.TryNext()
+		e, changed, failed := others.next(journal)
 		switch {
-		case entry != nil:
-			if e := eventOf(entry); e != nil {
-				err = tell(e)
+		case failed != nil:
+			return
+		case e != nil:
+			if e.data != nil {
+				err = write(e.number, e.data)
 			}
 			if err == nil && r.Context().Err() == nil && h.life.Err() == nil {
 				continue

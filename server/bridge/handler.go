@@ -46,9 +46,10 @@ type Handler struct {
 	end  context.CancelCauseFunc
 	work sync.WaitGroup // desks and viewers
 
-	mu     sync.Mutex // guards what follows; taken before a desk's
-	desks  map[*sandbox.Context]*desk
-	ending bool
+	mu        sync.Mutex // guards what follows; taken before a desk's and an audience's
+	desks     map[*sandbox.Context]*desk
+	audiences map[*sandbox.Context]*audience
+	ending    bool
 }
 
 // New makes a handler of the routes that Routes lists.
@@ -57,7 +58,10 @@ func New(opts Options) *Handler {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	opts.Patience = cmp.Or(opts.Patience, DefaultPatience)
-	h := &Handler{opts: opts, mux: http.NewServeMux(), journals: uuid.NewString(), desks: make(map[*sandbox.Context]*desk)}
+	h := &Handler{
+		opts: opts, mux: http.NewServeMux(), journals: uuid.NewString(),
+		desks: make(map[*sandbox.Context]*desk), audiences: make(map[*sandbox.Context]*audience),
+	}
 	h.life, h.end = context.WithCancelCause(context.Background())
 	h.upgrader = websocket.Upgrader{
 		HandshakeTimeout: opts.Patience, ReadBufferSize: readBuffer, WriteBufferSize: writeBuffer, WriteBufferPool: &h.buffers,

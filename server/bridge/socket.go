@@ -37,6 +37,7 @@ type viewer struct {
 	context *sandbox.Context
 	conn    *websocket.Conn
 	journal *sandbox.JournalReader
+	others  *audience // and this one
 
 	server context.Context // ends with the daemon
 	life   context.Context // ends with the connection
@@ -78,8 +79,10 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
+	others, part := h.join(c)
+	defer part()
 	if !websocket.IsWebSocketUpgrade(r) {
-		h.serveEvents(w, r, m, c, from)
+		h.serveEvents(w, r, m, c, others, from)
 		return
 	}
 	conn, err := h.upgrader.Upgrade(w, r, nil)
@@ -87,7 +90,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	v := &viewer{
-		handler: h, member: m, context: c, conn: conn, journal: c.Journal().From(from),
+		handler: h, member: m, context: c, conn: conn, journal: c.Journal().From(from), others: others,
 		slots: make(chan struct{}, maxAtOnce), wake: make(chan struct{}, 1),
 	}
 	v.server = r.Context()
@@ -208,10 +211,10 @@ func (v *viewer) write() (code int, reason string) {
 		if err != nil || v.life.Err() != nil {
 			break
 		}
-		entry, changed := v.journal.TryNext()
-		if entry != nil {
-			if e := eventOf(entry); e != nil {
-				err = v.send(e)
+		e, changed, failed := v.others.next(v.journal)
+		if e != nil || failed != nil {
+			if err = failed; err == nil && e.data != nil {
+				err = v.sendData(e.data)
 			}
 			continue
 		}
@@ -270,13 +273,18 @@ func (h *Handler) greet(m *fleet.Member, c *sandbox.Context) *event {
 	}}
 }
 
-// send writes a message. A large one is written in pieces, each with its own deadline: who reads slowly has the time they need,
-// and who does not read at all is given up.
+// send writes a message.
 func (v *viewer) send(message any) error {
 	data, err := json.Marshal(message)
 	if err != nil {
 		return err
 	}
+	return v.sendData(data)
+}
+
+// sendData writes an encoded message. A large one is written in pieces, each with its own deadline: who reads slowly has the time they
+// need, and who does not read at all is given up.
+func (v *viewer) sendData(data []byte) error {
 	if err := v.pingIfDue(); err != nil {
 		return err
 	}

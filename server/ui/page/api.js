@@ -46,13 +46,46 @@ async function ask(method, path, body, type) {
   throw new Refused(response.status, message);
 }
 
+const spans = [3600, 1800, 900, 300, 60]; // seconds
+
+/** Asks for the longest of the spans that the daemon allows. */
+async function forLong(f) {
+  for (const seconds of spans) {
+    try {
+      return await f(seconds);
+    } catch (e) {
+      if (e.status !== 400 || seconds === spans.at(-1)) throw e;
+    }
+  }
+}
+
 const sandboxPath = (id) => `/sandboxes/${encodeURIComponent(id)}`;
 
 export const sandboxes = {
   list: async () => (await ask("GET", "/v2/sandboxes?limit=100")).json(),
-  create: async () => (await ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", timeout: 3600 }), "application/json")).json(),
+  create: async () => (await forLong((timeout) => ask("POST", "/sandboxes", JSON.stringify({ templateID: "base", timeout }), "application/json"))).json(),
+  /** Whether it runs or is paused, and how many milliseconds it has left by the daemon's clock. */
+  lifetime: async (id) => {
+    const response = await ask("GET", sandboxPath(id));
+    const { state, endAt } = await response.json();
+    return { state, left: Date.parse(endAt) - Date.parse(response.headers.get("Date")) };
+  },
   kill: (id) => ask("DELETE", sandboxPath(id)),
-  extend: (id, seconds) => ask("POST", `${sandboxPath(id)}/timeout`, JSON.stringify({ timeout: seconds }), "application/json"),
+  extend: (id) => forLong((timeout) => ask("POST", `${sandboxPath(id)}/timeout`, JSON.stringify({ timeout }), "application/json")),
+  resume: (id) => forLong((timeout) => ask("POST", `${sandboxPath(id)}/connect`, JSON.stringify({ timeout }), "application/json")),
+};
+
+export const kernels = {
+  /** What contexts can be made for, as [what to ask for, title]: languages, and further kernels of the same one. */
+  languages: async () => {
+    const { default: first, kernelspecs } = await (await ask("GET", "/api/kernelspecs")).json();
+    const seen = new Set();
+    return Object.values(kernelspecs).sort((a, b) => (b.name === first) - (a.name === first) || a.name.localeCompare(b.name, "en")).map(({ name, spec }) => {
+      const value = seen.has(spec.language) ? name : spec.language;
+      seen.add(spec.language);
+      return [value, spec.display_name];
+    });
+  },
 };
 
 const filePath = (id, path) => `${sandboxPath(id)}/workspace/${path.split("/").map(encodeURIComponent).join("/")}`;

@@ -12,6 +12,7 @@ export class Cell {
     this.notebook = notebook;
     this.run = 0; // the last one
     this.code = ""; // that it ran
+    this.mine = false; // the run was asked for here
     this.state = "new"; // "waiting", "running", "done", "failed"
     this.prompt = h("div", { class: "prompt" });
     this.button = h("button", { class: "run", title: "Run (Shift+Enter)", "aria-label": "Run", onclick: () => notebook.run(this) }, icon("run"));
@@ -20,8 +21,9 @@ export class Cell {
     });
     this.outputs = new Outputs(notebook.library);
     this.figures = h("p", { class: "figures" });
+    this.elapsed = h("p", { class: "elapsed", "aria-hidden": "true", hidden: true });
     this.element = h("section", { class: "cell", tabindex: -1, "data-key": key },
-      h("div", { class: "gutter" }, this.prompt, this.button), h("div", { class: "body" }, this.editor.element, this.outputs.element, this.figures));
+      h("div", { class: "gutter" }, this.prompt, this.button), h("div", { class: "body" }, this.editor.element, this.outputs.element, this.elapsed, this.figures));
     this.element.addEventListener("focus", () => notebook.focused(this));
     this.mark();
   }
@@ -37,12 +39,24 @@ export class Cell {
     e.classList.toggle("waiting", this.state === "waiting");
     e.classList.toggle("failed", this.state === "failed");
     e.classList.toggle("changed", this.run > 0 && this.dirty);
+    this.showElapsed();
     this.prompt.textContent = this.state === "running" || this.state === "waiting" ? "[*]" : this.count ? `[${this.count}]` : "";
+  }
+
+  /** Says how long the code runs, once that is a while. */
+  showElapsed() {
+    clearTimeout(this.clock);
+    const ms = Date.now() - (this.began ?? Infinity);
+    this.elapsed.hidden = !(this.state === "running" && ms > 2000);
+    this.elapsed.textContent = `runs for ${milliseconds(Math.floor(Math.max(0, ms) / 1000) * 1000).replace(".0 s", " s")}`;
+    if (this.state === "running") this.clock = setTimeout(() => this.element.isConnected && this.showElapsed(), 1000);
   }
 
   /** The code was sent, and waits for its turn. */
   wait() {
+    this.over = new Promise((resolve) => { this.settle = resolve; });
     this.state = "waiting";
+    this.mine = true;
     this.element.classList.remove("stale");
     this.mark();
   }
@@ -53,6 +67,7 @@ export class Cell {
     this.figures.textContent = "";
     this.outputs.note(problem, true);
     this.mark();
+    this.settle?.();
   }
 
   /** Takes an event of a run of this cell. */
@@ -87,7 +102,7 @@ export class Cell {
         outputs.clear(event.wait);
         break;
       case "input":
-        outputs.ask(event, (value) => this.notebook.answer(event.run, value));
+        outputs.ask(event, (value) => this.notebook.answer(event.run, value), this.mine);
         break;
       case "answered":
         outputs.answered(event.value);
@@ -108,6 +123,7 @@ export class Cell {
   finish(event) {
     this.count = event.execution_count ?? this.count;
     this.state = event.error || event.failure ? "failed" : "done";
+    this.mine = false;
     if (event.failure) this.outputs.note(event.failure.message.replace(/^sandbox: run: (kernel: run: )?/, ""), true);
     else if (event.error && !this.outputs.element.querySelector(".error")) this.outputs.error(event.error);
     const { wall_ms: wall, cpu_ms: cpu, files = [] } = event.usage;
@@ -117,5 +133,6 @@ export class Cell {
     if (changed.length) parts.push(`wrote ${changed.slice(0, 3).join(", ")}${changed.length > 3 ? ` and ${changed.length - 3} more` : ""}`);
     this.figures.textContent = parts.join(" · ");
     this.mark();
+    this.settle?.();
   }
 }

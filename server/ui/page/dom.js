@@ -38,6 +38,7 @@ const icons = {
   trash: "M3 4.5h10M6.5 4V2.8h3V4M4.5 4.5l.6 8.7h5.8l.6-8.7",
   up: "M8 12.5v-8M4.5 7.5L8 4l3.5 3.5",
   out: "M6 3.5H3.5v9h9V10M8.5 3.5h4v4M12.2 3.8L7.5 8.5",
+  contexts: "M8 2.5l5.5 2.8L8 8.1 2.5 5.3zM2.5 8L8 10.8 13.5 8M2.5 10.7L8 13.5l5.5-2.8",
   help: "M6 6.2a2 2 0 1 1 2.9 1.8c-.7.4-.9.7-.9 1.5M8 11.7v.6",
 };
 
@@ -83,11 +84,16 @@ export function toast(text, bad = false) {
 }
 
 /** Asks yes or no, and is fulfilled with the answer. */
-export function confirmed(question, yes) {
+export const confirmed = async (question, yes) => await chosen(question, [yes]) === yes;
+
+/** Asks what to do, and is fulfilled with the choice, or with "" for none. The last one is what Enter chooses. */
+export function chosen(question, choices) {
   return new Promise((resolve) => {
-    const dialog = h("dialog", { class: "dialog", onclose: () => { dialog.remove(); resolve(dialog.returnValue === "yes"); } },
-      h("form", { method: "dialog" }, h("p", {}, question), h("div", { class: "row end" },
-        h("button", { class: "button", value: "no" }, "Cancel"), h("button", { class: "button primary", value: "yes", autofocus: true }, yes))));
+    const last = (i) => i === choices.length - 1;
+    const dialog = h("dialog", { class: "dialog", onclose: () => { dialog.remove(); resolve(dialog.returnValue); } },
+      h("form", { method: "dialog" }, h("p", {}, question), h("div", { class: "row end choice" },
+        h("button", { class: "button", value: "" }, "Cancel"),
+        choices.map((c, i) => h("button", { class: last(i) ? "button primary" : "button", value: c, autofocus: last(i) }, c)))));
     document.body.append(dialog);
     dialog.showModal();
   });

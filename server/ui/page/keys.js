@@ -8,7 +8,7 @@ const editing = [
 ];
 const choosing = [
   ["Enter", "edit"], ["↑ ↓ or k j", "go to another cell"], ["a b", "make a cell above, below"], ["d d", "delete"], ["i i", "interrupt"], ["0 0", "restart"],
-  ["f", "files"], ["?", "this list"],
+  ["c", "contexts"], ["f", "files"], ["?", "this list"],
 ];
 
 let before = { key: "", time: 0 };
@@ -38,7 +38,7 @@ export function commands(session, e) {
   const act = {
     Enter: () => cell && session.edit(cell), ArrowUp: () => choose(session, -1), ArrowDown: () => choose(session, 1), k: () => choose(session, -1),
     j: () => choose(session, 1), a: () => cell && session.select(session.beside(cell, false)), b: () => session.select(cell ? session.beside(cell, true) : session.append()),
-    d: () => twice && cell && session.remove(cell), i: () => twice && session.interrupt(), 0: () => twice && session.restart(), f: () => session.toggleFiles(), "?": help,
+    d: () => twice && cell && session.remove(cell), i: () => twice && session.interrupt(), 0: () => twice && session.restart(), c: () => session.showList(), f: () => session.toggleFiles(), "?": help,
   }[e.key];
   if (!act) return;
   e.preventDefault();

@@ -62,15 +62,17 @@ export class Outputs {
 
   error(error) {
     this.begin();
-    this.add(terminalText(error.traceback || `${error.name}: ${error.value}`, "error"));
+    const told = terminalText(error.traceback || `${error.name}: ${error.value}`, "error");
+    this.add(told);
+    told.firstChild.scrollTop = told.firstChild.scrollHeight; // what went wrong stands at the end
   }
 
   note(text, bad = false) {
     this.add(h("div", { class: bad ? "output note bad" : "output note" }, h("p", {}, text)));
   }
 
-  /** An input: answer is called with the text, or with undefined for no more. */
-  ask(event, answer) {
+  /** An input: answer is called with the text, or with undefined for no more. mine says that the code was run here. */
+  ask(event, answer, mine) {
     this.begin();
     const field = h("input", { type: event.password ? "password" : "text", "aria-label": event.prompt || "input", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
     const form = h("form", { class: "output question", onsubmit: (e) => { e.preventDefault(); answer(field.value); } },
@@ -78,7 +80,9 @@ export class Outputs {
       h("button", { class: "button small quiet", type: "button", title: "There is no more input", onclick: () => answer(undefined) }, "End"));
     this.add(form);
     this.question = { form, prompt: event.prompt };
-    if (document.activeElement === document.body || document.activeElement?.closest(".cell")?.contains(form)) field.focus();
+    const { activeElement } = document;
+    const moved = mine && activeElement?.matches("textarea") && !activeElement.value; // to the next cell, and nothing is written there yet
+    if (activeElement === document.body || activeElement?.closest(".cell")?.contains(form) || moved) field.focus();
   }
 
   /** The question was answered, here or elsewhere. */
@@ -126,9 +130,12 @@ function formsOf(r, library) {
   if (r.javascript) add("JavaScript", r.javascript, () => frame(`<div id="output"></div><script>const element = document.getElementById("output");\n${r.javascript.replaceAll("</script", "<\\/script")}</script>`));
   add("Markdown", r.markdown, () => markdown(r.markdown));
   add("LaTeX", r.latex, () => terminalText(r.latex, "value"));
+  // Of a value of the language's own its text says more: keys and elements that JSON does not have.
+  const says = r.json !== undefined && r.text && !/^<\S+ object\b/.test(r.text);
+  if (says) add("Text", r.text, () => terminalText(r.text, "value"));
   if (r.json !== undefined) add("JSON", JSON.stringify(r.json, null, 2), () => terminalText(JSON.stringify(r.json, null, 2), "value"));
   if (r.pdf) forms.push(["PDF", () => h("p", {}, download(r.pdf, "application/pdf", "output.pdf"))]);
-  add("Text", r.text, () => terminalText(r.text, r.is_page ? "value page" : "value"));
+  if (!says) add("Text", r.text, () => terminalText(r.text, r.is_page ? "value page" : "value"));
   return forms;
 }
 
@@ -143,7 +150,7 @@ function view(r, library) {
   }
   const body = h("div", { class: "form" });
   // Text alone says less than what is drawn; it is offered where there is nothing else.
-  const offered = forms.length > 1 ? forms.filter(([name]) => name !== "Text" || forms.length === 1) : forms;
+  const offered = forms.filter(([name], i) => name !== "Text" || i === 0);
   const buttons = offered.map(([name], i) => h("button", { class: "tab", "aria-pressed": "false", onclick: () => choose(i) }, name));
   const choose = (i) => {
     buttons.forEach((b, j) => b.setAttribute("aria-pressed", String(i === j)));

@@ -4,10 +4,12 @@
 import { key as daemonKey } from "./api.js";
 import { Cell } from "./cell.js";
 import { Bridge } from "./client.js";
-import { confirmed, h, icon, soon, toast } from "./dom.js";
+import { contextList, nameOf } from "./contexts.js";
+import { chosen, h, icon, soon, toast } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { FilesPanel } from "./files.js";
 import { commands, help } from "./keys.js";
+import { Lifetime } from "./lifetime.js";
 
 const CELL = /^(-?\d+(?:\.\d+)?)~[a-z0-9]{1,20}$/;
 
@@ -43,6 +45,7 @@ class Session {
     this.state = h("span", { class: "state", role: "status" });
     this.banner = h("div", { class: "banner", role: "status", hidden: true });
     this.list = h("div", { class: "cells" });
+    this.lifetime = new Lifetime(this.id);
     this.files = new FilesPanel(this.id, () => this.toggleFiles(false));
     this.chooser = h("select", { class: "contexts", "aria-label": "Context", hidden: true, onchange: () => this.switchTo(this.chooser.value) });
     this.stop = button("stop", "Interrupt", () => this.interrupt());
@@ -50,9 +53,9 @@ class Session {
       h("header", { class: "bar" },
         h("a", { class: "brand", href: "#/", title: "All sandboxes" }, h("img", { src: "/ui/icon.svg", alt: "All sandboxes", width: 22, height: 22 })),
         h("code", { class: "name" }, this.id), this.chooser, this.state, h("span", { class: "space" }),
-        this.stop, button("restart", "Restart", () => this.restart()), button("files", "Files", () => this.toggleFiles()),
+        this.stop, button("restart", "Restart", () => this.restart()), button("contexts", "Contexts", () => this.showList()), button("files", "Files", () => this.toggleFiles()),
         button("help", "Keys", help, { class: "button tool wide-only" })),
-      this.banner,
+      this.banner, this.lifetime.element,
       h("div", { class: "work" },
         h("main", { class: "notebook" }, this.list,
           h("div", { class: "row adder" }, h("button", { class: "button quiet", onclick: () => this.edit(this.append()) }, icon("plus"), "Cell"))),
@@ -85,6 +88,7 @@ class Session {
     this.saveDrafts();
     this.turn++;
     this.bridge.close();
+    this.lifetime.end();
     clearInterval(this.countdown);
     removeEventListener("online", this.poke);
     document.removeEventListener("visibilitychange", this.poke);
@@ -108,12 +112,17 @@ class Session {
 
   closed(error) {
     if (error?.code === "unauthorized") return this.signOut();
-    const why = { gone: "This session has ended: its sandbox was killed, or the context removed.", not_found: "There is no such sandbox; it may have ended." }[error?.code];
-    this.banner.replaceChildren(`${why ?? error?.message ?? "The session is closed."} `, h("a", { href: "#/" }, "All sandboxes"));
     this.running.clear();
     for (const cell of this.cells.values()) {
       if (cell.state === "waiting") cell.refuse("It was not run.");
     }
+    if (this.removed) {
+      this.banner.replaceChildren("This context was removed. ", h("button", { class: "link", onclick: () => this.switchTo() }, "Show the sandbox's default one"));
+      return;
+    }
+    this.lifetime.end();
+    const why = { gone: "This session has ended: its sandbox was killed.", not_found: "There is no such sandbox; it may have ended." }[error?.code];
+    this.banner.replaceChildren(`${why ?? error?.message ?? "The session is closed."} `, h("a", { href: "#/" }, "All sandboxes"));
   }
 
   take(event) {
@@ -123,6 +132,9 @@ class Session {
         break;
       case "live":
         this.goLive();
+        break;
+      case "gone":
+        this.removed = event.reason === "removed";
         break;
       case "started":
         if (event.silent) return;
@@ -178,16 +190,22 @@ class Session {
     this.showState();
   }
 
-  showContexts(contexts) {
-    this.chooser.hidden = contexts.length < 2;
-    this.chooser.replaceChildren(...contexts.map((c, i) => h("option", { value: c.id, ".selected": c.id === this.shown.id }, `${c.language} ${c.default ? "" : i + 1}`.trim())));
+  showList() {
+    if (this.bridge.state === "open") contextList(this);
   }
 
+  showContexts(contexts) {
+    this.chooser.hidden = contexts.length < 2;
+    this.chooser.replaceChildren(...contexts.map((c) => h("option", { value: c.id, ".selected": c.id === this.shown.id }, nameOf(c, contexts))));
+  }
+
+  /** Shows another context; the default one when none is named. */
   switchTo(context) {
     this.saveDrafts();
     this.turn++;
     this.bridge.close();
     this.journal = undefined;
+    this.removed = false;
     this.open(context);
   }
 
@@ -297,14 +315,18 @@ class Session {
     if (!code.trim()) return;
     // A cell that another client's run made has no name of its own that a run could have.
     const named = CELL.test(cell.key) ? cell : this.rename(cell);
+    const connected = this.bridge.state === "open";
     named.wait();
     try {
       await this.bridge.run(code, { cell: named.key });
     } catch (e) {
+      void this.lifetime.look(); // it may be paused
       if (e.code !== "disconnected") named.refuse(e.message);
+      else if (!connected) named.refuse("There is no connection just now, so it was not run.");
       else if (named.state === "waiting") toast("The connection was lost; the cell shows whether its run began.", true);
     }
     this.save();
+    return named;
   }
 
   rename(cell) {
@@ -325,8 +347,24 @@ class Session {
   }
 
   async restart() {
-    if (!await confirmed("Restart the interpreter? Its variables are lost; files stay.", "Restart")) return;
-    this.bridge.restart().catch((e) => toast(e.message, true));
+    const wish = await chosen("Restart the interpreter? Its variables are lost; files stay.", ["Restart and run all", "Restart"]);
+    if (!wish) return;
+    try {
+      await this.bridge.restart();
+    } catch (e) {
+      return toast(e.message, true);
+    }
+    if (wish !== "Restart") await this.runAll();
+  }
+
+  /** Runs the cells one after the other, until one fails. */
+  async runAll() {
+    for (const cell of this.ordered()) {
+      if (!cell.editor.value.trim()) continue;
+      const ran = await this.run(cell);
+      await ran.over;
+      if (ran.state !== "done") return;
+    }
   }
 
   restarted(undone) {

@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 
 const STEP = 100; // rows that are shown at once
+const LONG = 40; // characters that may not all fit in
 
 /** A table as an element; null when the data is none. */
 export function table(data, about) {
@@ -17,7 +18,7 @@ export function table(data, about) {
   const foot = h("p", { class: "caption" });
   const more = h("button", { class: "button small", onclick: () => { limit += 10 * STEP; draw(); } });
   const heads = columns.map((c) => h("th", { scope: "col", class: c.numeric ? "number" : "", title: c.dtype ?? null, "aria-sort": "none" },
-    h("button", { onclick: () => sort(c) }, c.name)));
+    h("button", { onclick: () => sort(c), title: c.name.length > LONG ? c.name : null }, c.name)));
   const sort = (c) => {
     const down = by?.column === c && !by.down;
     by = by?.column === c && by.down ? null : { column: c, down };
@@ -30,8 +31,9 @@ export function table(data, about) {
     body.replaceChildren(...order.slice(0, limit).map((row) => h("tr", {}, columns.map((c) => {
       const value = c.values[row];
       const missing = value === null || value === undefined;
-      return h(c.index ? "th" : "td", { class: [c.numeric ? "number" : "", missing ? "missing" : ""].join(" ").trim() || null, scope: c.index ? "row" : null },
-        missing ? "–" : cell(value, c));
+      const text = missing ? "–" : cell(value, c);
+      return h(c.index ? "th" : "td", { title: text.length > LONG ? text.slice(0, 2000) : null, class: [c.numeric ? "number" : "", missing ? "missing" : ""].join(" ").trim() || null, scope: c.index ? "row" : null },
+        text);
     }))));
     more.hidden = limit >= count;
     more.textContent = `Show more of ${count.toLocaleString("en")}`;
@@ -58,15 +60,18 @@ function columnsOf(data, about) {
 
 const isDay = (v) => typeof v === "string" && /^\d{4}-\d\d-\d\d([T ]00:00:00(\.0+)?)?$/.test(v);
 
-/** How many digits after the point tell the numbers of a column apart. */
+/** How many digits after the point the numbers of a column need to be told apart. */
 function digits(numbers) {
-  if (numbers.every(Number.isInteger)) return 0;
-  const most = Math.max(...numbers.slice(0, 1000).map(Math.abs));
-  return most >= 1000 ? 2 : most >= 1 ? 4 : 6;
+  const first = numbers.slice(0, 1000).filter(isPlain);
+  const most = Math.max(...first.map(Math.abs));
+  const enough = most >= 1000 ? 2 : most >= 1 ? 4 : 6;
+  return Math.max(0, ...first.map((v) => String(Number(v.toFixed(enough))).split(".")[1]?.length ?? 0));
 }
 
+const isPlain = (v) => v === 0 || (Math.abs(v) >= 1e-6 && Math.abs(v) < 1e12);
+
 function cell(value, c) {
-  if (typeof value === "number" && c.digits && Math.abs(value) >= 1e-6 && Math.abs(value) < 1e12) return String(Number(value.toFixed(c.digits)));
+  if (typeof value === "number" && isPlain(value)) return value.toFixed(c.digits); // points stand below each other
   if (/^datetime/i.test(c.dtype ?? "") && typeof value === "string") return c.days ? value.slice(0, 10) : value.replace("T", " ");
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }

@@ -55,6 +55,10 @@ func Open(t testing.TB) *Daemon {
 	}
 	mux.HandleFunc("GET /v2/sandboxes", d.owned(keys, d.list))
 	mux.HandleFunc("POST /sandboxes", d.owned(keys, d.create))
+	mux.HandleFunc("GET /sandboxes/{id}", d.owned(keys, d.get))
+	mux.HandleFunc("POST /sandboxes/{id}/timeout", d.owned(keys, d.extend))
+	mux.HandleFunc("POST /sandboxes/{id}/pause", d.owned(keys, d.pause))
+	mux.HandleFunc("POST /sandboxes/{id}/connect", d.owned(keys, d.extend))
 	mux.HandleFunc("DELETE /sandboxes/{id}", d.owned(keys, d.kill))
 	server := httptest.NewServer(mux)
 	d.URL = server.URL
@@ -118,6 +122,47 @@ func (d *Daemon) create(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusCreated)
 	_ = json.NewEncoder(w).Encode(inList(m))
+}
+
+func (d *Daemon) get(w http.ResponseWriter, r *http.Request) {
+	m, err := d.Fleet.Get(d.owner, r.PathValue("id"))
+	if err != nil {
+		http.Error(w, `{"code":404,"message":"not found"}`, http.StatusNotFound)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(inList(m))
+}
+
+// extend resumes too.
+func (d *Daemon) extend(w http.ResponseWriter, r *http.Request) {
+	var wish struct{ Timeout int }
+	m, err := d.Fleet.Get(d.owner, r.PathValue("id"))
+	if err == nil {
+		err = json.NewDecoder(r.Body).Decode(&wish)
+	}
+	if err == nil && m.Info().State == fleet.Paused {
+		err = m.Resume(r.Context(), time.Hour)
+	}
+	if err == nil {
+		err = m.SetTimeout(time.Duration(wish.Timeout) * time.Second)
+	}
+	if err != nil {
+		http.Error(w, `{"code":400,"message":"`+err.Error()+`"}`, http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (d *Daemon) pause(w http.ResponseWriter, r *http.Request) {
+	m, err := d.Fleet.Get(d.owner, r.PathValue("id"))
+	if err == nil {
+		err = m.Pause(r.Context())
+	}
+	if err != nil {
+		http.Error(w, `{"code":409,"message":"`+err.Error()+`"}`, http.StatusConflict)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (d *Daemon) kill(w http.ResponseWriter, r *http.Request) {

@@ -59,7 +59,10 @@ async function open(id, options = {}, prepare = async () => {}) {
     await area.fill(code);
     await area.press("Shift+Enter");
   };
-  page.over = (n = 1) => page.waitForFunction((count) => document.querySelectorAll(".cell .figures:not(:empty)").length >= count, n);
+  page.over = async (n = 1) => {
+    await page.waitForFunction((count) => document.querySelectorAll(".cell .figures:not(:empty)").length >= count, n);
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // text is drawn once a frame
+  };
   page.texts = (selector) => page.locator(selector).allTextContents();
   return page;
 }
@@ -125,6 +128,10 @@ const checks = {
     await page.over(4);
     same((await page.locator(".cell").nth(3).locator(".outputs > .output .value").allTextContents()).map((t) => t.trim()), ["'two'"]);
     same(await page.texts(".prompt"), ["[1]", "[2]", "[3]", "[4]", ""]);
+    await page.run("import os, threading, time\ndef late():\n    while not os.path.exists('go'): time.sleep(0.01)\n    print('from a thread')\nthreading.Thread(target=late).start()");
+    await page.over(5);
+    await go(page.url().split("/").pop());
+    await page.waitForSelector(".cell >> nth=4 >> .stdout:has-text('from a thread')");
     await close(page);
   },
 
@@ -181,7 +188,8 @@ const checks = {
   async "input is asked for and answered"() {
     const page = await open(await sandbox());
     await page.run("print('hello', input('name? '))\nimport getpass\nprint(len(getpass.getpass('secret? ')))");
-    await page.locator(".question input[type=text]").fill("Ada");
+    await page.waitForSelector(".question input:focus");
+    await page.keyboard.type("Ada");
     await page.keyboard.press("Enter");
     await page.locator(".question input[type=password]").fill("hunter2");
     await page.keyboard.press("Enter");
@@ -219,9 +227,30 @@ const checks = {
     await page.waitForSelector(".stdout:has-text('before 19')");
     await sockets[0].close({ code: 1011, reason: "a fault" });
     await until("it connects again", () => sockets.length > 1);
+    await page.waitForSelector(".state.busy");
     await go(id);
     await page.over(1);
     same((await page.textContent(".stdout pre")).trim().split("\n").length, 40);
+    await close(page);
+  },
+
+  async "what is run without a connection is not run, and says so"() {
+    const sockets = [];
+    let lost = false;
+    const page = await open(await sandbox(), {}, (p) => p.routeWebSocket(/\/events/, (socket) => {
+      sockets.push(socket);
+      if (lost) void socket.close({ code: 1011, reason: "a fault" });
+      else socket.connectToServer();
+    }));
+    lost = true;
+    await sockets[0].close({ code: 1011, reason: "a fault" });
+    await page.waitForSelector(".state.offline");
+    await page.run("1 + 1");
+    await page.waitForSelector(".note.bad:has-text('no connection')");
+    lost = false;
+    await page.waitForSelector(".state.idle");
+    await page.locator(".cell .editor textarea").first().press("Control+Enter");
+    await page.waitForSelector(".output.value:has-text('2')");
     await close(page);
   },
 
@@ -254,6 +283,99 @@ const checks = {
     await page.waitForSelector(".cell.stale");
     await page.run("kept");
     await page.waitForSelector(".output.error:has-text('NameError')");
+    await close(page);
+  },
+
+  async "all cells are run again after a restart, until one fails"() {
+    const page = await open(await sandbox());
+    for (const [i, code] of ["x = globals().get('x', 0) + 1", "x", "1 / (x - 2)", "'never'"].entries()) {
+      await page.run(code);
+      await page.over(i + 1);
+    }
+    await page.run("x = 2");
+    await page.over(5);
+    await page.locator(".cell textarea").nth(2).fill("1 / (x - 1)");
+    await page.click("[aria-label=Restart]");
+    await page.click("dialog >> text=Restart and run all");
+    await page.waitForSelector(".output.error:has-text('ZeroDivisionError')");
+    same((await page.texts(".output.value")).map((t) => t.trim()), ["1", "'never'"]);
+    same(await page.locator(".cell.stale").count(), 2);
+    await close(page);
+  },
+
+  async "contexts are made, chosen and removed"() {
+    const page = await open(await sandbox());
+    await page.run("where = 'the first'");
+    await page.over(1);
+    await page.click("[aria-label=Contexts]");
+    await page.waitForSelector("dialog .entry[aria-current]:has-text('python')");
+    await page.click("dialog >> text=New context");
+    await until("the other is shown", async () => (await page.locator(".contexts option").count()) === 2);
+    await page.waitForSelector(".state.idle");
+    same(await page.texts(".contexts option"), ["python", "python 2"]);
+    await page.run("where");
+    await page.waitForSelector(".output.error:has-text('NameError')");
+    await page.selectOption(".contexts", { label: "python" });
+    await page.waitForSelector(".cell[data-key] .prompt:text-is('[1]')");
+    const other = await open(page.url().split("/").pop());
+    await other.selectOption(".contexts", { label: "python 2" });
+    await other.waitForSelector(".output.error:has-text('NameError')");
+    await page.run("where");
+    await page.waitForSelector(".output.value:has-text('the first')");
+    await page.selectOption(".contexts", { label: "python 2" });
+    await page.waitForSelector(".output.error:has-text('NameError')");
+    await page.click("[aria-label=Contexts]");
+    await page.click("[aria-label='Remove python 2']");
+    await page.click("dialog >> text=Remove >> nth=-1");
+    await page.waitForSelector(".output.value:has-text('the first')");
+    await until("one is left", async () => await page.locator(".contexts").isHidden() && await page.locator("dialog .entry").count() === 1);
+    await page.keyboard.press("Escape");
+    await other.waitForSelector(".banner.bad:has-text('was removed')");
+    await other.click(".banner button");
+    await other.waitForSelector(".output.value:has-text('the first')");
+    await close(other);
+    await close(page);
+  },
+
+  async "a sandbox that is about to end says so, and can be kept"() {
+    const id = await sandbox();
+    await daemon("POST", `/sandboxes/${id}/timeout`, JSON.stringify({ timeout: 200 }));
+    const page = await open(id);
+    await page.waitForSelector(".banner:has-text('ends in 3 min')");
+    await page.click(".banner button:has-text('Keep it longer')");
+    await page.waitForSelector(".banner:has-text('ends in 3 min')", { state: "hidden" });
+    await close(page);
+  },
+
+  async "a paused sandbox says so, and is resumed"() {
+    const id = await sandbox();
+    const page = await open(id);
+    await page.run("x = 1");
+    await page.over(1);
+    await daemon("POST", `/sandboxes/${id}/pause`);
+    await page.run("x + 1");
+    await page.waitForSelector(".banner:has-text('is paused')");
+    await page.click(".banner button:has-text('Resume')");
+    await page.waitForSelector(".banner:has-text('is paused')", { state: "hidden" });
+    await page.run("x + 2");
+    await page.waitForSelector(".output.value:has-text('3')");
+    await close(page);
+  },
+
+  async "what matters of an output is seen first"() {
+    const page = await open(await sandbox());
+    await page.run("def deep(n):\n    return deep(n - 1) if n else 1 / 0\ndeep(60)");
+    await page.over(1);
+    same(await page.locator(".output.error pre").evaluate((e) => e.scrollHeight > e.clientHeight && e.scrollTop + e.clientHeight >= e.scrollHeight - 2), true);
+    await page.run("{1: True, 'b': [None]}");
+    await page.over(2);
+    same((await page.textContent(".output.value")).trim(), "{1: True, 'b': [None]}");
+    await page.run("from IPython.display import JSON\nJSON({'a': 1})");
+    await page.over(3);
+    same((await page.locator(".output.value").last().textContent()).replace(/\s/g, ""), '{"a":1}');
+    await page.run("import pandas as pd\npd.DataFrame({'n': [0.5, 2, -1.25, None, 1e-9]})");
+    await page.over(4);
+    same(await page.texts(".table tbody td"), ["0.50", "2.00", "-1.25", "–", "1e-9"]);
     await close(page);
   },
 
@@ -338,12 +460,26 @@ const checks = {
 
   async "it can be read on a phone, and in the dark"() {
     const id = await sandbox();
-    const page = await open(id, { viewport: { width: 375, height: 700 }, colorScheme: "dark", isMobile: true, hasTouch: true });
+    const page = await open(id, { viewport: { width: 360, height: 700 }, colorScheme: "dark", isMobile: true, hasTouch: true });
     await page.run("print('x' * 300)\nimport pandas as pd\npd.DataFrame({f'column {i}': [i] for i in range(20)})");
     await page.over(1);
-    same(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
+    const fits = () => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth && document.querySelector("[aria-label=Files]").getBoundingClientRect().right <= innerWidth);
+    same(await fits(), true);
+    await page.click("[aria-label=Contexts]");
+    await page.click("dialog >> text=New context");
+    await page.waitForSelector(".contexts");
+    await page.waitForSelector(".state.idle");
+    same(await fits(), true);
+    await page.selectOption(".contexts", { index: 0 });
+    await page.over(1);
     same(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(22, 25, 31)");
     assert(await page.locator(".run").first().isVisible(), "a button to run");
+    await page.run("import matplotlib.pyplot as plt\nplt.plot([1, 2, 3], [10, 30, 20]); plt.show()");
+    await page.waitForSelector(".chart-line path.stroke");
+    await page.locator(".canvas svg").tap();
+    await page.waitForSelector(".tip:not([hidden])"); // after the finger was lifted
+    await page.locator(".state").tap();
+    await page.waitForSelector(".tip", { state: "hidden" });
     await close(page);
   },
 

@@ -1,6 +1,7 @@
 // Charts with two axes: lines, points, bars, boxes.
 
 import { s } from "../dom.js";
+import { onLeave } from "./leave.js";
 import { axisKind, makeScale, showNumber } from "./scale.js";
 
 const COLOURS = 8;
@@ -148,7 +149,7 @@ function hover(svg, left, top, move, leave) {
   };
   svg.addEventListener("pointermove", tell);
   svg.addEventListener("pointerdown", tell);
-  svg.addEventListener("pointerleave", leave);
+  onLeave(svg, leave);
 }
 
 /** Bars, those of one label beside each other. */

@@ -1,4 +1,5 @@
 import { s } from "../dom.js";
+import { onLeave } from "./leave.js";
 
 /** A pie. Angles are degrees; what they lack to a whole stays empty, as in the figure. */
 export function pie(_data, elements) {
@@ -31,7 +32,7 @@ export function pie(_data, elements) {
         };
         shape.addEventListener("pointermove", tell);
         shape.addEventListener("pointerdown", tell);
-        shape.addEventListener("pointerleave", tip.hide);
+        onLeave(shape, tip.hide);
         svg.append(shape);
         if (turn > 0.35) {
           const middle = (a + b) / 2;
