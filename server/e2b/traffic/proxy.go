@@ -66,6 +66,10 @@ func (h *Handler) hideKeys(r *http.Request) {
 	if _, secret, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && h.keys.Owner(strings.TrimSpace(secret)) != nil {
 		r.Header.Del("Authorization")
 	}
+	if query := r.URL.Query(); h.keys.Owner(query.Get("token")) != nil {
+		query.Del("token")
+		r.URL.RawQuery = query.Encode()
+	}
 	if _, err := r.Cookie(access.Cookie); err != nil {
 		return
 	}

@@ -270,6 +270,11 @@ func TestRequestsArePassedOn(t *testing.T) {
 	_, _, body = s.do(s.request("GET", "/", m.ID(), port, nil, "X-Api-Key", "a key of the server's own", "Authorization", "Bearer another"))
 	require.Contains(t, body, "a key of the server's own")
 	require.Contains(t, body, "Bearer another")
+	_, _, body = s.get("/q?a=1&token="+ownersKey, m.ID(), port)
+	require.NoError(t, json.Unmarshal([]byte(body), &asked))
+	require.Equal(t, "/q?a=1", asked.Path)
+	_, _, body = s.get("/q?token=own", m.ID(), port)
+	require.Contains(t, body, "/q?token=own")
 
 	masked := s.create(fleet.Spec{Public: true, Network: &fleet.Network{MaskHost: "localhost:${PORT}"}})
 	port = s.serve(masked, mirror)
