@@ -25,8 +25,9 @@ func main() {
 	quick := flag.Bool("quick", false, "a tenth of the work, for a look")
 	only := flag.String("rows", "", "only rows whose whole names match this regular expression: first, small, small-617, lines, big, prints, "+
 		"gigabyte, socket, notebook, mixed, start-spare, start-fork, start-pandas, start-chart, crowd, live, private, fork-imports, fork-1gb, "+
-		"fork-twenty, checkpoint-1gb, rollback-1gb, place, docker-parked, docker-first, docker-small, docker-files, docker-live or docker-kill")
-	file := flag.String("results", "", "write the table to this file too, as JSON")
+		"fork-twenty, checkpoint-1gb, rollback-1gb, place, docker-parked, docker-first, docker-small, docker-files, docker-live, "+
+		"docker-kill, serve-execute, serve-streams, serve-viewers, serve-output, serve-result or serve-view")
+	file := flag.String("results", "", "write the table to this file too, as JSON; with -rows, put those in their places in it")
 	isChild := flag.Bool("child", false, "do one client's part of one row: ROW COUNT")
 	profile := flag.String("cpuprofile", "", "with -child: write a CPU profile to this file")
 	flag.Parse()
@@ -163,6 +164,11 @@ func run(ctx context.Context, quick bool, only, file string) error {
 		return nil
 	}
 	out.Columns, out.Rows = t.lines[0], t.lines[1:]
+	if only != "" {
+		if err := out.update(file); err != nil {
+			return err
+		}
+	}
 	return out.write(file)
 }
 
