@@ -55,7 +55,7 @@ def fill(name):
         for _ in range(12): f.write(bytes(1 << 20)); f.flush(); time.sleep(.01)
 os.mkdir("d")
 fill("d/one")
-time.sleep(1)
+time.sleep(4)  # it is seen meanwhile, on a busy machine too
 os.chmod("d", 0)
 fill("two")
 time.sleep(60)`)
