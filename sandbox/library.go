@@ -1,9 +1,12 @@
 package sandbox
 
 import (
+	"bytes"
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
 // The HTML of figures that need a library of JavaScript comes with it once a session; dskernel's charts/html.py writes these
@@ -65,6 +68,29 @@ func (l *libraries) note(html string) (missing string) {
 		l.known[name] = strings.Clone(library) // the rest of the figure goes
 	}
 	return ""
+}
+
+// hear remembers the library that a message comes with, before anybody else hears of it: who sees a figure that needs one may ask at once.
+func (l *libraries) hear(m *messaging.Message) {
+	if !bytes.Contains(m.Content, []byte("<!--ds-sandbox library ")) {
+		return
+	}
+	content, err := m.Decode()
+	if err != nil {
+		return
+	}
+	var data messaging.MIMEBundle
+	switch c := content.(type) {
+	case *messaging.DisplayData:
+		data = c.Data
+	case *messaging.ExecuteResult:
+		data = c.Data
+	case *messaging.UpdateDisplayData:
+		data = c.Data
+	}
+	if html, ok := data.Text("text/html"); ok {
+		l.note(html)
+	}
 }
 
 // Library is the HTML that loads a library of JavaScript, by the name that FigureLibrary tells; empty if no figure of the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ds-sandbox/ds-sandbox/messaging"
 	"github.com/ds-sandbox/ds-sandbox/sandbox"
 )
 
@@ -32,6 +33,25 @@ func TestAFiguresPageHasItsLibrary(t *testing.T) {
 		require.Contains(t, sbx.DefaultContext().Library(name), "window.fake")
 		plain := mustRun(t, ctx, sbx, `display({"text/html": "<b>1</b>"}, raw=True)`).Results[0]
 		require.Equal(t, "<b>1</b>", plain.Page())
+	})
+}
+
+func TestALibraryIsThereForWhoReadsTheJournal(t *testing.T) {
+	withSandbox(t, func(t *testing.T, ctx context.Context, sbx *sandbox.Sandbox) {
+		mustRun(t, ctx, sbx, fakeFigures)
+		c := sbx.DefaultContext()
+		run, err := c.StartCode(ctx, "show(1, first=True)", nil) // which nobody reads yet
+		require.NoError(t, err)
+		for journal := c.Journal().From(1); ; {
+			entry, err := journal.Next(ctx)
+			require.NoError(t, err)
+			if _, ok := entry.Content.(*messaging.DisplayData); ok {
+				break
+			}
+		}
+		require.Contains(t, c.Library("fake-1.0"), "window.fake")
+		_, err = run.Wait(ctx)
+		require.NoError(t, err)
 	})
 }
 
