@@ -54,7 +54,7 @@ var allowed = map[string]string{
 	"server/e2b/interpreter": "backends kernel sandbox server/fault server/fleet",
 	"server/e2b/traffic":     "backends sandbox server/access server/fault server/fleet",
 	"server/ui":              "",
-	"server/ui/uitest":       "backends/backendtest sandbox server/access server/bridge server/fleet server/ui",
+	"server/ui/uitest":       "backends/backendtest sandbox server",
 }
 
 // homes says which outside packages are imported in one folder only.

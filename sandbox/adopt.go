@@ -201,7 +201,7 @@ func (c *Context) resume(ctx context.Context, opts *RunOptions) (*Run, error) {
 		return nil, ErrNoRun
 	}
 	run := &Run{
-		ctx: ctx, context: c, opts: o, execution: found.run, fold: newFold(o.MaxOutput, &c.libraries), ladder: newLadder(c, o.Timeout),
+		ctx: ctx, context: c, opts: o, execution: found.run, fold: newFold(o.MaxOutput, &c.journal.libraries), ladder: newLadder(c, o.Timeout),
 		record: found.started(c.journal), calm: c.sandbox.engine.spares.run(),
 	}
 	run.ladder.start()

@@ -194,14 +194,9 @@ func (c *Command) drain() {
 		c.pumps.Wait()
 		close(pumped)
 	})
+	end := time.Now()
 	ticker := time.NewTicker(drainSilence / 5)
 	defer ticker.Stop()
-	select {
-	case <-pumped:
-		return
-	case <-ticker.C:
-	}
-	end := time.Now()
 	for {
 		select {
 		case <-pumped:

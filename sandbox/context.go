@@ -31,7 +31,6 @@ type Context struct {
 	undoFiles  bool
 	turn       *semaphore.Weighted // held by the run under way
 	journal    *Journal
-	libraries  libraries
 	undo       undo
 
 	mu       sync.Mutex

@@ -20,7 +20,8 @@ import (
 //
 // It stays readable when the context is gone. Several goroutines may use it.
 type Journal struct {
-	budget int64
+	budget    int64
+	libraries libraries // that came with what is in it, or was
 
 	mu      sync.Mutex // guards what follows; leaf: nothing else is taken under it
 	runs    []*journalRun
@@ -143,6 +144,7 @@ func (j *Journal) restarted(why Occasion) {
 
 // add takes a message of the run.
 func (j *Journal) add(run *journalRun, m *messaging.Message) {
+	j.libraries.hear(m)
 	size := sizeOf(m)
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -169,6 +171,7 @@ func (j *Journal) lateOf(run int64) func(*messaging.Message) {
 }
 
 func (j *Journal) late(run int64, m *messaging.Message) {
+	j.libraries.hear(m)
 	size := sizeOf(m)
 	j.mu.Lock()
 	defer j.mu.Unlock()

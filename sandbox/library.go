@@ -96,9 +96,10 @@ func (l *libraries) hear(m *messaging.Message) {
 // Library is the HTML that loads a library of JavaScript, by the name that FigureLibrary tells; empty if no figure of the
 // context came with it.
 func (c *Context) Library(name string) string {
-	c.libraries.mu.Lock()
-	defer c.libraries.mu.Unlock()
-	return c.libraries.known[name]
+	l := &c.journal.libraries
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known[name]
 }
 
 // Page is the HTML form with the library of JavaScript that it relies on before it. HTML alone has that only in the first

@@ -100,7 +100,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 		c.passTurn()
 		return nil, err
 	}
-	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.libraries), restarts: c.restartCount()}
+	run := &Run{ctx: ctx, context: c, opts: opts, fold: newFold(opts.MaxOutput, &c.journal.libraries), restarts: c.restartCount()}
 	run.fold.execution.UndoRefused, run.fold.displaysValues = refused, dialectOf(k).displaysValues
 	run.ladder = newLadder(c, opts.Timeout)
 	if meterer, ok := k.Process().(backends.RunMeterer); ok {
@@ -117,11 +117,7 @@ func (c *Context) start(ctx context.Context, code string, opts RunOptions) (*Run
 	run.calm = c.sandbox.engine.spares.run()
 	how := &kernel.ExecuteOptions{
 		Metadata: runMetadata(opts.Env, opts.Args), OnStarted: run.ladder.start, Protocol: opts.OnEvent != nil, Unread: opts.message != nil,
-		OnMessage: func(m *messaging.Message) {
-			c.libraries.hear(m)
-			c.journal.add(run.record, m)
-		},
-		OnLate: c.journal.lateOf(run.Number()),
+		OnMessage: func(m *messaging.Message) { c.journal.add(run.record, m) }, OnLate: c.journal.lateOf(run.Number()),
 	}
 	if opts.message != nil {
 		run.execution, err = k.Conn().ExecuteMessage(ctx, opts.message, how)

@@ -86,9 +86,9 @@ func (h *Handler) routes() []route {
 	return []route{
 		{"GET /sandboxes/{id}/events", h.events},
 		{"GET /sandboxes/{id}/contexts/{context}/libraries/{name}", h.library},
-		{"GET /sandboxes/{id}/workspace/{path...}", h.readFile},
-		{"PUT /sandboxes/{id}/workspace/{path...}", h.writeFile},
-		{"DELETE /sandboxes/{id}/workspace/{path...}", h.removeFile},
+		{"GET /sandboxes/{id}/workspace/{path...}", h.inWorkspace(h.readFile)},
+		{"PUT /sandboxes/{id}/workspace/{path...}", h.inWorkspace(h.writeFile)},
+		{"DELETE /sandboxes/{id}/workspace/{path...}", h.inWorkspace(h.removeFile)},
 	}
 }
 

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"io"
 	"mime"
 	"net/http"
@@ -16,90 +17,79 @@ type folder struct {
 	Entries []sandbox.FileInfo `json:"entries"`
 }
 
+// inWorkspace answers by what is done to the files of the sandbox, which is awake then.
+func (h *Handler) inWorkspace(do func(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		m, ok := h.admit(w, r)
+		if !ok {
+			return
+		}
+		ctx, detach := m.Attach(r.Context())
+		defer detach()
+		err := m.Awake(ctx)
+		if err == nil {
+			err = do(ctx, w, r, m.Sandbox().Files())
+		}
+		if err != nil {
+			refuse(w, err)
+		}
+	}
+}
+
 // readFile serves a file for download, or lists a folder.
-func (h *Handler) readFile(w http.ResponseWriter, r *http.Request) {
-	m, ok := h.admit(w, r)
-	if !ok {
-		return
-	}
-	ctx, detach := m.Attach(r.Context())
-	defer detach()
-	err := m.Awake(ctx)
-	name, files := r.PathValue("path"), m.Sandbox().Files()
-	var info sandbox.FileInfo
-	if err == nil {
-		info, err = files.Info(ctx, name)
-	}
+func (h *Handler) readFile(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error {
+	name := r.PathValue("path")
+	info, err := files.Info(ctx, name)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	if info.Type == "dir" {
 		entries, err := files.List(ctx, name)
 		if err != nil {
-			refuse(w, err)
-			return
+			return err
 		}
 		if entries == nil {
 			entries = []sandbox.FileInfo{}
 		}
 		writeJSON(w, http.StatusOK, &folder{Path: info.Path, Entries: entries})
-		return
+		return nil
 	}
 	file, err := files.Open(ctx, name)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	defer file.Close() //nolint:errcheck // it was only read
 	hostile(w.Header(), path.Base(info.Path))
 	h.deliver(w, file)
+	return nil
 }
 
 // writeFile stores the body as a file, or makes a folder when the name ends in a slash.
-func (h *Handler) writeFile(w http.ResponseWriter, r *http.Request) {
-	m, ok := h.admit(w, r)
-	if !ok {
-		return
-	}
-	ctx, detach := m.Attach(r.Context())
-	defer detach()
-	err := m.Awake(ctx)
-	name, files := r.PathValue("path"), m.Sandbox().Files()
-	if err == nil {
-		if strings.HasSuffix(name, "/") {
-			err = files.MakeDir(ctx, name)
-		} else {
-			_, err = files.WriteFrom(ctx, name, r.Body, nil)
-		}
-	}
-	var info sandbox.FileInfo
-	if err == nil {
-		info, err = files.Info(ctx, name)
+func (h *Handler) writeFile(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error {
+	name := r.PathValue("path")
+	var err error
+	if strings.HasSuffix(name, "/") {
+		err = files.MakeDir(ctx, name)
+	} else {
+		_, err = files.WriteFrom(ctx, name, r.Body, nil)
 	}
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
+	}
+	info, err := files.Info(ctx, name)
+	if err != nil {
+		return err
 	}
 	writeJSON(w, http.StatusOK, &info)
+	return nil
 }
 
-func (h *Handler) removeFile(w http.ResponseWriter, r *http.Request) {
-	m, ok := h.admit(w, r)
-	if !ok {
-		return
-	}
-	ctx, detach := m.Attach(r.Context())
-	defer detach()
-	err := m.Awake(ctx)
-	if err == nil {
-		err = m.Sandbox().Files().Remove(ctx, r.PathValue("path"))
-	}
-	if err != nil {
-		refuse(w, err)
-		return
+func (h *Handler) removeFile(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error {
+	if err := files.Remove(ctx, r.PathValue("path")); err != nil {
+		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // hostile are the headers of what a sandbox made: no browser takes it for a page of ours.

@@ -83,6 +83,5 @@ func TestTheClientIsThatOfTheExamples(t *testing.T) {
 
 func TestThePageInABrowser(t *testing.T) {
 	browser := uitest.Browser(t)
-	d := uitest.Open(t)
-	uitest.Program(t, "page.mjs", "URL="+d.URL, "KEY="+uitest.Key, "BROWSER="+browser)
+	uitest.Program(t, "page.mjs", "URL="+uitest.Open(t), "KEY="+uitest.Key, "BROWSER="+browser)
 }

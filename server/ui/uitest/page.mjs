@@ -38,7 +38,7 @@ async function daemon(method, path, body) {
 }
 
 /** A fresh sandbox's id. */
-const sandbox = async () => (await (await daemon("POST", "/sandboxes", "{}")).json()).sandboxID;
+const sandbox = async () => (await (await daemon("POST", "/sandboxes", JSON.stringify({ templateID: "base", timeout: 3600 }))).json()).sandboxID;
 /** Lets code that waits for the file go on. */
 const go = (id, name = "go") => daemon("PUT", `/sandboxes/${id}/workspace/${name}`, "");
 const gate = (name = "go") => `import os, time\nwhile not os.path.exists("${name}"): time.sleep(0.01)\n`;
