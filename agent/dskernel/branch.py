@@ -52,7 +52,7 @@ class Brancher:
         pictures = sys.modules.get("dskernel.charts.kaleido")
         if pictures is not None:
             pictures.rest()  # a browser can't be copied
-        found = survey(self._kernel, self._plant.threads(), self._plant.descriptors(), set(self._copies))
+        found = survey(self._kernel, self._plant, set(self._copies))
         if found.refusals:
             return refused(found.refusals)
         _flush_files(found.files)

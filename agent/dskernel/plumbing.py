@@ -66,6 +66,24 @@ def members(epoll: int) -> list[Member]:
     return [Member(words) for words in info(epoll) if words[:1] == ["tfd:"]]
 
 
+def bound(addresses: set[str], found: dict[int, str]) -> set[int]:
+    """Returns the sockets, of the descriptors found, that listen at one of the addresses or came in there.
+
+    An address is the path of a socket, or host:port. Those of zmq are in no epoll of its own for a moment.
+    """
+    ours = set()
+    for fd, target in found.items():
+        if target.startswith("socket:"):
+            try:
+                with socket.socket(fileno=os.dup(fd)) as s:
+                    name = s.getsockname()
+            except OSError:
+                continue
+            if ("%s:%s" % name[:2] if isinstance(name, tuple) else os.fsdecode(name)) in addresses:
+                ours.add(fd)
+    return ours
+
+
 class _Event(ctypes.Structure):
     if platform.machine() in ("x86_64", "AMD64"):
         _pack_ = 1

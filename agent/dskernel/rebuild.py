@@ -41,9 +41,8 @@ class Plant:
         found.append(getattr(history, "save_thread", None))
         return {thread for thread in found if isinstance(thread, threading.Thread)}
 
-    def descriptors(self) -> set[int]:
-        """Returns the descriptors that are ours."""
-        listed = plumbing.listed()
+    def descriptors(self, listed: dict[int, str]) -> set[int]:
+        """Returns those of the listed descriptors that are ours."""
         found = self._plumbing(listed) | self._app.eventfds.ours()
         for loop in plumbing.loops:
             if not loop.is_closed():
@@ -58,7 +57,7 @@ class Plant:
 
     def _plumbing(self, listed: dict[int, str]) -> set[int]:
         """Returns the descriptors of our zmq contexts, and of what other native libraries watch."""
-        found = set()
+        found = plumbing.bound(self._addresses(), listed)
         for fd, target in listed.items():
             members = plumbing.members(fd) if target == plumbing.EVENTPOLL else []
             if plumbing.pointed(members):
@@ -69,6 +68,12 @@ class Plant:
                 if not made.closed:
                     found.add(made.FD)
         return found
+
+    def _addresses(self) -> set[str]:
+        """Returns where the kernel listens."""
+        app = self._app
+        between = "-" if app.transport == "ipc" else ":"
+        return {"%s%s%d" % (app.ip, between, getattr(app, name + "_port")) for name in PORTS}
 
     def _streams(self) -> list:
         return [s for s in (self._kernel.shell and sys.stdout, sys.stderr) if hasattr(s, "pub_thread")]

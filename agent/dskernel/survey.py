@@ -49,15 +49,18 @@ class Survey:
             self.warnings.append("threads of native libraries don't come along: " + listed)
 
 
-def survey(kernel, own_threads: set[threading.Thread], own_fds: set[int], own_children: set[int]) -> Survey:
-    """Looks at everything. It takes a few milliseconds."""
+def survey(kernel, plant, own_children: set[int]) -> Survey:
+    """Looks at everything that is not the plant's own. It takes a few milliseconds."""
     found = Survey()
+    # Once: what is opened while we look is by threads of the kernel, as others are refused.
+    listed = plumbing.listed()
+    own_fds = plant.descriptors(listed)
     libraries, shared = _maps()
     found._libraries = libraries
     pause_openmp(libraries)
     _loops(found, kernel)
-    _threads(found, own_threads)
-    _descriptors(found, own_fds)
+    _threads(found, plant.threads())
+    _descriptors(found, listed, own_fds)
     if shared:
         found.warnings.append("memory that is shared and writable stays shared: " + ", ".join(shared[:5]))
     children = _children() - own_children
@@ -150,9 +153,9 @@ def _pool_size(library: str) -> int:
     return os.cpu_count() or 1
 
 
-def _descriptors(found: Survey, own: set[int]) -> None:
+def _descriptors(found: Survey, listed: dict[int, str], own: set[int]) -> None:
     connections, ends, unnamed = [], [], 0
-    for fd, target in plumbing.listed().items():
+    for fd, target in listed.items():
         if fd in own or fd <= 2:
             continue
         if target.startswith("/dev/nvidia"):

@@ -340,6 +340,24 @@ def test_a_quiet_kernel_has_no_warnings(kernel):
             assert second.warnings == []
 
 
+def test_sockets_of_the_kernel_that_nothing_watches_yet(kernel):
+    """As when zmq has bound a socket, or taken a connection, that its thread has not heard of."""
+    kernel.run(
+        "import os, socket\ndef unwatched():\n"
+        "    for fd in map(int, os.listdir('/proc/self/fd')):\n        try:\n"
+        "            name = socket.socket(fileno=os.dup(fd)).getsockname()\n        except OSError:\n"
+        "            continue\n        if '/s-' in str(name):\n            yield os.dup(fd)\n"
+        "held = list(unwatched())"
+    )
+    assert int(kernel.run("len(held)").result) >= 5
+    with Parked(kernel) as parked:
+        assert parked.warnings == []
+        held = set(eval(kernel.run("held").result))
+        folder = "/proc/%d/fd/" % parked.pid
+        left = {int(name): os.readlink(folder + name) for name in os.listdir(folder)}
+        assert not [fd for fd in held if left.get(fd, "").startswith("socket:")]
+
+
 def test_generations(kernel):
     """Fifty generations deep, ancestors killed on the way."""
     kernel.run("x = 0")
