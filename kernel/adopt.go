@@ -63,7 +63,7 @@ func (a *adoption) take(c *Conn, m *messaging.Message) *Execution {
 	e := &Execution{
 		conn: c, ctx: context.Background(), id: m.Parent.MsgID, request: &messaging.ExecuteRequest{AllowStdin: true},
 		onStart: a.opts.OnStarted, onEach: a.opts.OnMessage, entire: a.opts.Protocol,
-		done: make(chan struct{}), wake: make(chan struct{}, 1), queue: queue{budget: c.opts.QueueBytes},
+		done: make(chan struct{}), wake: make(chan struct{}, 1), backlog: newBacklog(&c.opts),
 	}
 	c.update(func(f *inFlight) { f.executions[e.id] = e })
 	a.run = e

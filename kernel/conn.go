@@ -17,7 +17,8 @@ import (
 // Options of a Conn. Nil and zero fields are the defaults.
 type Options struct {
 	Session        *messaging.Session // identity on the wire; a fresh one
-	QueueBytes     int64              // budget of a run's unread events, bytes; 16 MiB
+	QueueBytes     int64              // budget of a run's unread events in memory, bytes; 16 MiB
+	Spool          *Spool             // where those beyond the budget wait; nil leaves them out
 	IdleGrace      time.Duration      // iopub silence after the reply that ends a run whose idle was lost; 5 s
 	ReplyGrace     time.Duration      // wait for a reply after its idle before asking again; 1 s
 	InterruptGrace time.Duration      // how long an interrupted run may take to end; 5 s

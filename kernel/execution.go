@@ -70,7 +70,7 @@ type Execution struct {
 	wake chan struct{} // holds one token when the reader waits and something changed
 
 	mu         sync.Mutex // guards what follows
-	queue      queue
+	backlog    backlog
 	waiting    bool // the reader waits on wake
 	phase      phase
 	reply      *messaging.ExecuteReply
@@ -121,7 +121,7 @@ func (c *Conn) execute(ctx context.Context, m *messaging.Message, e *Execution, 
 	e.conn, e.ctx, e.id = c, ctx, m.Header.MsgID
 	e.onStart, e.onEach, e.onLate, e.entire, e.unread = opts.OnStarted, opts.OnMessage, opts.OnLate, opts.Protocol, opts.Unread
 	e.done, e.wake = make(chan struct{}), make(chan struct{}, 1)
-	e.queue = queue{budget: c.opts.QueueBytes}
+	e.backlog = newBacklog(&c.opts)
 	var err error
 	c.update(func(f *inFlight) {
 		switch err = f.refusal(); {
@@ -169,7 +169,7 @@ func (e *Execution) Done() <-chan struct{} { return e.done }
 func (e *Execution) Next(ctx context.Context) (*Event, error) {
 	for {
 		e.mu.Lock()
-		next, ok := e.queue.pop()
+		next, ok := e.backlog.pop()
 		over, err := e.over, e.err
 		e.waiting = !ok && !over
 		e.mu.Unlock()
@@ -265,7 +265,7 @@ func (e *Execution) Wait(ctx context.Context) (*messaging.ExecuteReply, error) {
 func (e *Execution) Truncated() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.queue.lost
+	return e.backlog.lost()
 }
 
 // Close interrupts the run if it is under way, drops its unread events and waits until it is over, at most
@@ -275,6 +275,6 @@ func (e *Execution) Close() error {
 	<-e.done
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.queue = queue{lost: e.queue.lost}
+	e.backlog.drop()
 	return nil
 }

@@ -49,7 +49,7 @@ func (e *Execution) enqueue(m *messaging.Message) {
 	if e.unread {
 		return
 	}
-	e.queue.push(m)
+	e.backlog.push(m)
 	e.signal()
 }
 
@@ -70,7 +70,7 @@ var leftOutType = (*messaging.LeftOut)(nil).MsgType()
 // leaveOut counts what was too large to be received.
 func (e *Execution) leaveOut(m *messaging.Message) {
 	if content, err := m.Decode(); err == nil {
-		e.queue.leaveOut(max(0, content.(*messaging.LeftOut).Bytes))
+		e.backlog.leaveOut(max(0, content.(*messaging.LeftOut).Bytes))
 		e.signal()
 	}
 }
@@ -190,7 +190,7 @@ func (e *Execution) probe(came func() bool) {
 
 // finishIdleLost ends a run that has its reply, and says that its idle is missing.
 func (e *Execution) finishIdleLost() {
-	e.queue.entries = append(e.queue.entries, entry{gap: Truncated{IdleLost: true}})
+	e.backlog.idleLost()
 	e.finishLocked(nil)
 }
 

@@ -32,7 +32,7 @@ type entry struct {
 	gap     Truncated
 }
 
-// queue holds the events of one run until they are read, within a budget of bytes. Its owner locks.
+// queue is a part of a run's backlog in memory, within a budget of bytes. Its owner locks.
 type queue struct {
 	budget  int64
 	bytes   int64
@@ -41,6 +41,10 @@ type queue struct {
 	texts   int   // waiting stream messages
 	lost    int64 // bytes left out
 }
+
+func (q *queue) empty() bool { return q.head == len(q.entries) }
+
+func (q *queue) full() bool { return q.bytes >= q.budget }
 
 func sizeOf(m *messaging.Message) int64 {
 	n := int64(messageOverhead + len(m.Content) + len(m.Metadata))
@@ -133,7 +137,7 @@ func (q *queue) mergeGaps() {
 
 // pop returns the next entry; ok is false when nothing waits.
 func (q *queue) pop() (entry, bool) {
-	if q.head == len(q.entries) {
+	if q.empty() {
 		return entry{}, false
 	}
 	e := q.entries[q.head]

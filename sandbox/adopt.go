@@ -114,7 +114,7 @@ func (s *Sandbox) adoptContext(ctx context.Context, known rememberedContext, pro
 	found := new(orphan)
 	k, run, err := kernel.Adopt(ctx, s.instance, backends.KernelConfig{
 		Name: c.kernelName, Dir: c.startDir(), Env: c.env, MaxFrame: config.MaxFrame,
-	}, process, &kernel.Options{Logger: config.Logger, Clock: &s.clock}, &kernel.ExecuteOptions{
+	}, process, s.kernelOptions(), &kernel.ExecuteOptions{
 		OnMessage: func(m *messaging.Message) { found.note(c.journal, m) },
 	})
 	if err != nil {

@@ -204,7 +204,7 @@ func (s *Sandbox) wakeContext(ctx context.Context, p *Checkpoint, last, fresh bo
 	k, err := kernel.Wake(ctx, s.instance, backends.KernelConfig{
 		Name: c.kernelName, Dir: c.startDir(), Env: from.env, MaxFrame: config.MaxFrame,
 	}, p.parked, backends.WakeConfig{Last: last, Fresh: fresh, MaxFrame: config.MaxFrame},
-		&kernel.Options{Logger: config.Logger, Clock: &s.clock})
+		s.kernelOptions())
 	if err != nil {
 		return err
 	}

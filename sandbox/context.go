@@ -115,6 +115,12 @@ func (c *Context) current() *kernel.Kernel {
 
 func (c *Context) isPython() bool { return c.current().Info().LanguageInfo.Name == "python" }
 
+// kernelOptions are those of every kernel of the sandbox.
+func (s *Sandbox) kernelOptions() *kernel.Options {
+	e := s.engine
+	return &kernel.Options{Logger: e.config.Logger, Clock: &s.clock, Spool: &e.spool}
+}
+
 // startKernel starts the context's kernel.
 func (c *Context) startKernel(ctx context.Context, env map[string]string) error {
 	begun := time.Now()
@@ -124,7 +130,7 @@ func (c *Context) startKernel(ctx context.Context, env map[string]string) error 
 	defer cancel()
 	k, err := kernel.Start(ctx, c.sandbox.instance, backends.KernelConfig{
 		Name: c.kernelName, Dir: c.startDir(), Env: env, MaxFrame: config.MaxFrame,
-	}, &kernel.Options{Logger: config.Logger, Clock: &c.sandbox.clock})
+	}, c.sandbox.kernelOptions())
 	if err != nil {
 		return err
 	}

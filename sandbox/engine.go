@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
+	"github.com/ds-sandbox/ds-sandbox/kernel"
 	"github.com/ds-sandbox/ds-sandbox/messaging"
 )
 
@@ -27,6 +28,7 @@ type Engine struct {
 
 	spares *spares
 	starts starts
+	spool  kernel.Spool // of all runs whose readers fall behind
 
 	stopSampling context.CancelFunc
 	sampling     sync.WaitGroup
