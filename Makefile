@@ -116,7 +116,7 @@ ui: ui-modules ## the page's client, from the TypeScript in examples/bridge-clie
 test: test-setup test-clients ## every test, on each Python there is
 	@$(pythons); failed=0; \
 	$(TEST_ENV) "$$python" -B -m pytest -q -p no:cacheprovider agent/dskernel/tests >'$(CACHE)/pytest.log' 2>&1 & kernels=$$!; \
-	$(TEST_ENV) go test $(RACE) -p 3 -timeout 40m $(PACKAGES) || failed=1; \
+	$(TEST_ENV) go test $(RACE) -timeout 40m $(PACKAGES) || failed=1; \
 	wait $$kernels || failed=1; cat '$(CACHE)/pytest.log'; \
 	exit $$failed
 

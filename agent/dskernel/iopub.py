@@ -131,8 +131,11 @@ class DirectIOPub(IOPubThread):
     def _look_for_subscribers(self, socket: SharedSocket) -> None:
         # zmq tells of a new subscriber once, and it may have been now, to this thread.
         stream = getattr(self, "_xpub_stream", None)
-        if stream is not None and socket.get(zmq.EVENTS) & zmq.POLLIN:
-            self.io_loop.add_callback(stream._handle_events, socket, 0)
+        try:
+            if stream is not None and socket.get(zmq.EVENTS) & zmq.POLLIN:
+                self.io_loop.add_callback(stream._handle_events, socket, 0)
+        except (zmq.ZMQError, RuntimeError):
+            pass  # the kernel ends, and its main thread has closed the socket, or the loop
 
     def schedule(self, f) -> None:
         """Has a function called in the IO thread, after those that were scheduled before."""

@@ -230,7 +230,13 @@ def test_upstreams_parts_can_be_asked_for(kernel_python):
         assert (r.stdout, r.result) == ("1\n", "['ipykernel', 'ipykernel', 'ipykernel']")
         with Parked(k) as parked, parked.wake() as copy:
             assert parked.warnings == []
-            assert copy.run("import os; os.system('echo 2'); print(3)").stdout == "2\n3\n"
+            # Upstream's thread that reads the pipe is waited for by nobody.
+            read = "while pending(): time.sleep(0.01)\ntime.sleep(0.5)\n"
+            copy.run(
+                "import array, fcntl, os, sys, termios, time\ndef pending():\n    n = array.array('i', [0])\n"
+                "    fcntl.ioctl(sys.stdout._fid, termios.FIONREAD, n)\n    return n[0]"
+            )
+            assert copy.run("os.system('echo 2')\n" + read + "print(3)").stdout == "2\n3\n"
     finally:
         k.close()
 
