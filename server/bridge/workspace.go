@@ -17,8 +17,11 @@ type folder struct {
 	Entries []sandbox.FileInfo `json:"entries"`
 }
 
-// inWorkspace answers by what is done to the files of the sandbox, which is awake then.
-func (h *Handler) inWorkspace(do func(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error) http.HandlerFunc {
+// fileFunc answers a request that is about the files of a sandbox, or says why it can't.
+type fileFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, files *sandbox.Files) error
+
+// inWorkspace is the handler for it, with the sandbox awake.
+func (h *Handler) inWorkspace(do fileFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		m, ok := h.admit(w, r)
 		if !ok {
