@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httputil"
+	"sync/atomic"
 	"time"
 
 	"github.com/ds-sandbox/ds-sandbox/server/access"
@@ -88,6 +89,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, m *fleet.Member,
 		h.interpreter.ServeHTTP(w, r)
 	default:
 		fullDuplex(w) // a server may answer while it is still being asked
+		defer endBody(w, r)()
 		h.proxy.ServeHTTP(w, r)
 	}
 }
@@ -101,9 +103,41 @@ func gone(m *fleet.Member) bool {
 	}
 }
 
+// endBody returns what lets go of a body that has not come to its end when the answer has. net/http ends a read that is under way
+// then; for one that begins right after, its connection would wait as long as the client sends nothing.
+func endBody(w http.ResponseWriter, r *http.Request) func() {
+	if r.Body == nil || r.Body == http.NoBody {
+		return func() {}
+	}
+	body := &watchedBody{ReadCloser: r.Body}
+	r.Body = body
+	return func() {
+		if !body.ended.Load() {
+			_ = http.NewResponseController(w).SetReadDeadline(past)
+		}
+	}
+}
+
+// watchedBody notes its end.
+type watchedBody struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		b.ended.Store(true)
+	}
+	return n, err
+}
+
+// past is a deadline that has passed.
+var past = time.Unix(1, 0)
+
 // cut fails what is being read from a client, or written to it.
 func cut(w http.ResponseWriter) {
-	control, past := http.NewResponseController(w), time.Unix(1, 0)
+	control := http.NewResponseController(w)
 	_, _ = control.SetReadDeadline(past), control.SetWriteDeadline(past)
 }
 

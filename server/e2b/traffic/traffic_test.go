@@ -366,6 +366,35 @@ func TestAKillCutsRequests(t *testing.T) {
 	require.Contains(t, body, "was not found")
 }
 
+// hasty is a server that answers without waiting for what it is sent: all of an answer, or for /half the half of one.
+const hasty = `
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    conn, _ = listener.accept()
+    half = b"/half" in conn.recv(65536)
+    conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n" + (b"" if half else b"0\r\n\r\n"))
+    conn.close()
+`
+
+func TestAnswersEndThoughTheRequestDoesNot(t *testing.T) {
+	s := openStreet(t)
+	m := s.create(fleet.Spec{Public: true})
+	port := s.serve(m, hasty)
+	for path, end := range map[string]error{"/": nil, "/half": io.ErrUnexpectedEOF} {
+		sending, feed := io.Pipe()
+		go func() { _, _ = io.WriteString(feed, "a body that never ends") }()
+		answer, err := http.DefaultClient.Do(s.request("POST", path, m.ID(), port, sending))
+		require.NoError(t, err)
+		body, err := io.ReadAll(answer.Body)
+		require.ErrorIs(t, err, end)
+		require.Equal(t, "begin", string(body))
+		require.NoError(t, answer.Body.Close())
+		require.NoError(t, feed.Close())
+	}
+}
+
 // echo is a server that takes any request for the upgrade to a websocket, and sends back frames as they come (they are masked, and to be
 // sent unmasked).
 const echo = `
