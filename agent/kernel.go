@@ -283,13 +283,9 @@ const (
 )
 
 func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
-	appeared, stop := k.watchSockets()
-	defer stop()
-	for {
-		var again <-chan time.Time
-		if appeared == nil {
-			again = time.After(pollPause)
-		}
+	var appeared <-chan fsnotify.Event
+	for watched := false; ; {
+		pause := pollPause
 		if k.bound() {
 			err := dial()
 			if err == nil {
@@ -299,8 +295,21 @@ func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
 				return k.because(ctx, err)
 			}
 			if appeared != nil {
-				again = time.After(listenPause)
+				pause = listenPause
 			}
+		} else if appeared != nil {
+			pause = 0
+		}
+		if !watched { // a fork's sockets are there at once
+			watched = true
+			var stop func()
+			appeared, stop = k.watchSockets()
+			defer stop()
+			continue
+		}
+		var again <-chan time.Time
+		if pause > 0 {
+			again = time.After(pause)
 		}
 		select {
 		case <-appeared:
@@ -323,7 +332,7 @@ func (k *kernelProcess) watchSockets() (appeared <-chan fsnotify.Event, stop fun
 	if err != nil {
 		return nil, func() {}
 	}
-	stop = func() { _ = watcher.Close() }
+	stop = func() { go func() { _ = watcher.Close() }() } // which the system takes milliseconds for
 	if watcher.Add(k.dir) != nil {
 		return nil, stop
 	}
