@@ -169,10 +169,14 @@ class SandboxKernelApp(IPKernelApp):
 
     def init_sockets(self) -> None:
         """Makes the sockets, and remembers what they are made of."""
-        before = plumbing.eventfds()
-        super().init_sockets()
+        before = plumbing.eventfds(plumbing.listed())
+        self.make_sockets()
         self.eventfds = plumbing.Eventfds()
         self.eventfds.note(before)
+
+    def make_sockets(self) -> None:
+        """Makes the sockets, of a copy too, which remembers more."""
+        super().init_sockets()
 
     def configure_tornado_logger(self) -> None:
         """Sets up tornado's log, once: a copy of a kernel has it."""

@@ -155,6 +155,6 @@ def _same(fd: int, number: str) -> bool:
         return False
 
 
-def eventfds() -> set[int]:
-    """Returns the eventfds that are open now."""
-    return {fd for fd, target in listed().items() if target == EVENTFD}
+def eventfds(found: dict[int, str]) -> set[int]:
+    """Returns the eventfds among descriptors."""
+    return {fd for fd, target in found.items() if target == EVENTFD}

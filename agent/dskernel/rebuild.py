@@ -92,12 +92,13 @@ class Plant:
         dead = self._threads_loops()
         for other in dead:
             plumbing.loops.discard(other)
-        renew_loops({d._selector.fileno() for d in dead})
+        listed = plumbing.listed()  # which stays true for all that is done below
+        renew_loops(listed, {d._selector.fileno() for d in dead})
         asyncio._set_running_loop(loop)
         for handle in copies:
             loop.remove_reader(handle)
             os.close(handle)
-        shared = self._plumbing(plumbing.listed()) | app.eventfds.ours()
+        shared = self._plumbing(listed) | app.eventfds.ours()
         for stream in self._main_streams():
             stream.io_loop.remove_handler(stream.socket)
             stream._handle_events = _nothing  # which may be scheduled already, and would never return
@@ -108,7 +109,6 @@ class Plant:
                 os.close(fd)
             except OSError:
                 pass
-        listed = plumbing.listed()
         for stream in self._streams():
             self._uncapture(stream, listed)
         self._left += [
@@ -153,14 +153,14 @@ class Plant:
         if order.output >= 0:
             self._redirect(order.output)
         app, kernel = self._app, self._kernel
+        listed = plumbing.listed()
         if order.stay:  # then the one that stays has the same
-            renew_loops()
+            renew_loops(listed)
             asyncio._set_running_loop(kernel.io_loop.asyncio_loop)
-        before = plumbing.eventfds()
         self._rename(order.connection)
         background = app.iopub_socket
         app.context = None
-        app.init_sockets()
+        app.make_sockets()
         app.init_heartbeat()
         app.write_connection_file()
         app.log_connection_info()
@@ -172,7 +172,7 @@ class Plant:
         kernel.record_ports({name + "_port": port for name, port in app._ports.items()})
         self._start()
         app.eventfds = plumbing.Eventfds()
-        app.eventfds.note(before)
+        app.eventfds.note(plumbing.eventfds(listed))
 
     def _redirect(self, output: int) -> None:
         os.dup2(output, 1)
@@ -250,12 +250,12 @@ class Plant:
         kernel._publish_status("starting", "shell")
 
 
-def renew_loops(spared: set[int] = frozenset()) -> None:
+def renew_loops(listed: dict[int, str], spared: set[int] = frozenset()) -> None:
     """Gives event loops, and whatever else waits by an epoll, descriptors that no other process has."""
     for loop in list(plumbing.loops):
         if not loop.is_closed():
             plumbing.renew_wakeup(loop)
-    for fd, target in plumbing.listed().items():
+    for fd, target in listed.items():
         if target == plumbing.EVENTPOLL and fd not in spared:
             members = plumbing.members(fd)
             if not plumbing.pointed(members):

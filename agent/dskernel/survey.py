@@ -25,6 +25,10 @@ QUIET = ("tqdm._monitor", "zmq.utils.garbage")  # modules whose threads are made
 # Libraries whose threads outlive a fork of the process, but that start others in a copy: the LLVM's and
 # Intel's OpenMP, which MKL uses too, and Arrow. Others end theirs before a fork, as OpenBLAS does.
 POOLED = re.compile(r"libomp|libiomp|mkl_|libarrow")
+# Lines of /proc/self/maps: of libraries, and of memory that is shared and writable; some of that is nobody's.
+LIBRARY = re.compile(r"^\S+ (?!rw-s)\S+ \S+ \S+ \S+ +(\S.*\.so.*)$", re.M)
+SHARED = re.compile(r"^\S+ rw-s \S+ \S+ \S+ *(.*)$", re.M)
+OURS = ("/dev/shm/sem.", "/dev/dri", "anon_inode:")
 RENEWED = ("jemalloc_bg_thd", "ZMQbg")  # names of threads that are started again
 
 
@@ -206,16 +210,11 @@ def _connection(fd: int) -> str:
 
 def _maps() -> tuple[set[str], list[str]]:
     """Returns the libraries that are loaded, and the files whose memory is shared and writable."""
-    libraries, shared = set(), set()
-    with open("/proc/self/maps") as f:
-        for line in f:
-            words = line.split(None, 5)
-            path = words[5].strip() if len(words) > 5 else ""
-            if words[1] == "rw-s" and not path.startswith(("/dev/shm/sem.", "/dev/dri", "anon_inode:")):
-                shared.add(path or "anonymous memory")
-            elif ".so" in path:
-                libraries.add(path)
-    return libraries, sorted(shared)
+    with open("/proc/self/maps", errors="replace") as f:
+        text = f.read()
+    libraries = set(LIBRARY.findall(text))
+    shared = {path or "anonymous memory" for path in SHARED.findall(text)}
+    return libraries, sorted(path for path in shared if not path.startswith(OURS))
 
 
 PAUSE_HARD = 2
