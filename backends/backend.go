@@ -137,6 +137,7 @@ const (
 	Interrupt Signal = "SIGINT"
 	Terminate Signal = "SIGTERM"
 	Kill      Signal = "SIGKILL"
+	Stop      Signal = "SIGSTOP" // which no code hears of; only Kill has an effect then
 )
 
 // ExitStatus is how a process ended.

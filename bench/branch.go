@@ -135,9 +135,13 @@ func rollbacks(ctx context.Context, sbx *sandbox.Sandbox, n int) (*measure, erro
 			return nil, err
 		}
 		times = append(times, time.Since(start))
+		time.Sleep(lookAround)
 	}
 	return spread(times), nil
 }
+
+// lookAround is how long one who went back stays there at least.
+const lookAround = 100 * time.Millisecond
 
 // result runs code and returns its value.
 func result(ctx context.Context, sbx *sandbox.Sandbox, code string) (string, error) {

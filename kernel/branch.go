@@ -102,15 +102,22 @@ func (k *Kernel) Rollback(ctx context.Context, p *Parked, wake backends.WakeConf
 	return nil
 }
 
-// discard kills a process and leaves it to the background that it ends: with much memory that takes a while. From then on none
-// of its code runs.
+// killAfter is how long a process that was discarded is only stopped: its end takes the machine's time, with much memory much of it,
+// and somebody waits for the first answer of the one that replaced it.
+const killAfter = 50 * time.Millisecond
+
+// discard stops a process, and leaves it to the background to kill it. From then on none of its code runs.
 func (k *Kernel) discard(ctx context.Context, old live) {
-	killing, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), killPatience)
 	defer cancel()
-	if err := old.process.Signal(killing, backends.Kill); err != nil {
-		k.opts.Logger.Warn("kill kernel", "error", err)
+	err := old.process.Signal(stopping, backends.Stop)
+	if err != nil {
+		k.opts.Logger.Warn("stop kernel", "error", err)
 	}
 	k.ending.Go(func() {
+		if err == nil {
+			time.Sleep(killAfter)
+		}
 		k.kill(old.process)
 		select {
 		case <-old.conn.Done():

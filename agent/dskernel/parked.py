@@ -23,16 +23,16 @@ import fcntl
 import json
 import os
 import random
-import select
 import signal
 import socket
 import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-MAX_ORDER = 1 << 20
+from dskernel.standby import Forks, Standby, receive_line
+
 ORDER_SECONDS = 5.0  # that a connection may take to bring its line
-LOOK_SECONDS = 1.0  # between looks whether the host has given this copy up, and after the end of a fork of it
+STANDBY_AFTER = 0.05  # seconds without an order before there is a fork for the next
 MAX_UNNAMED = 64 << 20  # bytes of files without a name that are copied; with more, all of them stay shared
 # Flags that are about opening alone.
 OPENING = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_TMPFILE | os.O_NOFOLLOW
@@ -42,12 +42,16 @@ LEFT = 1  # exit code of a copy that could not become a kernel
 class Order:
     """What a connection asks for. It has the connection until the answer."""
 
-    def __init__(self, connection: socket.socket, wanted: dict, output: int) -> None:
+    def __init__(self, connection: socket.socket, line: bytes, output: int) -> None:
+        wanted = json.loads(line)
+        if wanted.get("op") != "wake":
+            raise ValueError("unknown op")
+        self.line = line
         self._socket = connection
+        self.output = output
         self.connection = str(wanted["connection"])
         self.stay = wanted.get("stay") is True
         self.restored = wanted.get("restored") is True
-        self.output = output
         self._fresh = wanted.get("random") == "fresh"
         self._cwd = wanted.get("cwd")
         self._moved = [(str(old), str(new)) for old, new in wanted.get("moved") or ()]
@@ -69,6 +73,10 @@ class Order:
         if self.output >= 0:
             os.close(self.output)
             self.output = -1
+
+    def descriptors(self) -> list[int]:
+        """Returns the connection, and the output if there is one."""
+        return [self._socket.fileno()] + ([self.output] if self.output >= 0 else [])
 
     def settle(self) -> None:
         """Makes the process live where the order says."""
@@ -136,80 +144,49 @@ def wait(listener: socket.socket, files: dict[int, str]) -> Order:
     Files are those that are open, with the names they had.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    forks: dict[int, int] = {}
-    wanted = False
+    forks, standby, wanted = Forks(), Standby(), False
     while True:
-        _reap(forks, listener, wanted)
+        if not forks.wait(listener, wanted, STANDBY_AFTER if standby.missed() else None):
+            if standby.fork():
+                listener.close()
+                forks.close()
+                line, fds = standby.take_over()
+                order = Order(socket.socket(fileno=fds[0]), line, fds[1] if len(fds) > 1 else -1)
+                break
+            continue
         connection = listener.accept()[0]
         wanted = True
         try:
             order = _receive(connection)
             if order is None:
                 continue
+            pid = (standby.give(order.line, order.descriptors()) or os.fork()) if order.stay else 0
         except (OSError, ValueError, KeyError, TypeError) as e:
             _refuse(connection, e)
             continue
-        if order.stay:
-            try:
-                pid = os.fork()
-            except OSError as e:
-                _refuse(connection, e)
-                continue
-            if pid:
-                order.close()
-                forks[os.pidfd_open(pid)] = pid
-                continue
-        listener.close()
-        for handle in forks:
-            os.close(handle)
-        if order.stay:
-            os.setsid()
-        own_offsets(files, order)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        return order
-
-
-def _reap(forks: dict[int, int], listener: socket.socket, wanted: bool) -> None:
-    """Waits for a connection, and reaps forks that have ended a moment after the keeper could see how.
-
-    Raises FileNotFoundError when this process was not wanted yet and never will be.
-    """
-    poller = select.poll()
-    poller.register(listener, select.POLLIN)
-    late: set[int] = set()
-    for handle in forks:
-        poller.register(handle, select.POLLIN)
-    while True:
-        ready = {fd for fd, _ in poller.poll(1000 * LOOK_SECONDS if late or not wanted else None)}
-        for handle in late:
-            os.waitpid(forks.pop(handle), os.WNOHANG)
-            os.close(handle)
-        late = {fd for fd in ready if fd in forks}
-        for handle in late:
-            poller.unregister(handle)
-        if listener.fileno() in ready:
-            return
-        if not wanted:
-            os.lstat(listener.getsockname())
+        if pid == 0:
+            break
+        order.close()
+        forks.add(pid)
+    listener.close()
+    forks.close()
+    if order.stay:
+        os.setsid()
+    else:
+        standby.dismiss()
+    own_offsets(files, order)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return order
 
 
 def _receive(connection: socket.socket) -> Order | None:
     """Returns what a connection asks for; None if that is nothing, and the connection is over."""
     connection.settimeout(ORDER_SECONDS)
-    line, output = b"", -1
-    while not line.endswith(b"\n"):
-        piece, fds, _, _ = socket.recv_fds(connection, 1 << 16, 1)
-        output = fds[0] if fds else output
-        line += piece
-        if not piece or len(line) > MAX_ORDER:
-            raise ValueError("no whole line")
-    wanted = json.loads(line)
-    if wanted.get("op") == "keep":
+    line, came = receive_line(connection)
+    if json.loads(line).get("op") == "keep":
         connection.close()
         return None
-    if wanted.get("op") != "wake":
-        raise ValueError("unknown op")
-    return Order(connection, wanted, output)
+    return Order(connection, line, came[0] if came else -1)
 
 
 def _refuse(connection: socket.socket, reason: Exception) -> None:
