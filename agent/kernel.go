@@ -282,34 +282,29 @@ const (
 	pollPause   = 5 * time.Millisecond // where the system does not tell of new files
 )
 
+// Why a kernel's sockets can't be dialled yet.
+var (
+	errNotBound     = errors.New("not all sockets are there")
+	errNotListening = errors.New("a socket does not listen")
+)
+
 func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
-	var appeared <-chan fsnotify.Event
-	for watched := false; ; {
-		pause := pollPause
-		if k.bound() {
-			err := dial()
-			if err == nil {
-				return nil
-			}
-			if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ENOENT) {
-				return k.because(ctx, err)
-			}
-			if appeared != nil {
-				pause = listenPause
-			}
-		} else if appeared != nil {
-			pause = 0
-		}
-		if !watched { // a fork's sockets are there at once
-			watched = true
-			var stop func()
-			appeared, stop = k.watchSockets()
-			defer stop()
-			continue
-		}
+	err := k.attempt(ctx, dial) // before anything is watched: a fork's sockets are there at once
+	if !errors.Is(err, errNotBound) && !errors.Is(err, errNotListening) {
+		return err
+	}
+	appeared, stop := k.watchSockets()
+	defer stop()
+	for {
+		err := k.attempt(ctx, dial)
 		var again <-chan time.Time
-		if pause > 0 {
-			again = time.After(pause)
+		switch {
+		case !errors.Is(err, errNotBound) && !errors.Is(err, errNotListening):
+			return err
+		case appeared == nil:
+			again = time.After(pollPause)
+		case errors.Is(err, errNotListening):
+			again = time.After(listenPause)
 		}
 		select {
 		case <-appeared:
@@ -320,6 +315,21 @@ func (k *kernelProcess) dial(ctx context.Context, dial func() error) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// attempt calls dial if the sockets may be there.
+func (k *kernelProcess) attempt(ctx context.Context, dial func() error) error {
+	if !k.bound() {
+		return errNotBound
+	}
+	err := dial()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return errNotListening
+	}
+	return k.because(ctx, err)
 }
 
 // watchSockets tells when something changes in the folder of the sockets; nil when there is none, and when the system can't, having
