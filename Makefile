@@ -20,6 +20,8 @@ SDK_TEST   := server/e2b/sdktest
 SDKS       := $(CACHE)/clients/e2b
 FRONT_TEST := server/jupyter/testdata/fronts
 FRONTS     := $(CACHE)/clients/jupyter
+LAB_TEST   := server/jupyter/testdata/lab
+LAB        := $(CACHE)/clients/lab
 
 # Pinned tools, built into the checkout.
 GOLANGCI_VERSION := v2.15.0
@@ -48,7 +50,7 @@ export DS_SANDBOX_TEST_PYTHONS; echo "testing on $$DS_SANDBOX_TEST_PYTHONS"
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-clients packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules sdks fronts \
+.PHONY: help run test test-all test-clients packages check race fuzz integration cover lint fmt bench setup test-setup ui ui-modules sdks fronts lab \
 	build agent image clean
 
 help: ## this list
@@ -94,6 +96,7 @@ python_ci = $(pythons) >/dev/null; "$$python" -m venv --clear '$(2)/venv' && \
 ui-modules: $(UI_MODULES)/installed
 sdks: $(SDKS)/installed
 fronts: $(FRONTS)/installed
+lab: $(LAB)/installed
 
 $(UI_MODULES)/installed: $(UI_TEST)/package-lock.json
 	@$(call npm_ci,$(UI_TEST),$(UI_MODULES))
@@ -107,6 +110,10 @@ $(SDKS)/installed: $(SDK_TEST)/package-lock.json $(SDK_TEST)/requirements.txt | 
 $(FRONTS)/installed: $(FRONT_TEST)/package-lock.json $(FRONT_TEST)/requirements.txt | test-setup
 	@$(call npm_ci,$(FRONT_TEST),$(FRONTS)/node)
 	@$(call python_ci,$(FRONT_TEST),$(FRONTS))
+	@touch '$@'
+
+$(LAB)/installed: $(LAB_TEST)/requirements.txt | test-setup
+	@$(call python_ci,$(LAB_TEST),$(LAB))
 	@touch '$@'
 
 ui: ui-modules ## the page's client, from the TypeScript in examples/bridge-client

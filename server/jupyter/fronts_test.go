@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ds-sandbox/ds-sandbox/server/ui/uitest"
 )
 
 // Front ends as they are published, installed by `make test-clients`.
@@ -83,12 +85,31 @@ func TestJupyterKernelClient(t *testing.T) {
 func TestJupyterServerAsGatewayClient(t *testing.T) {
 	folder := fronts(t, "venv/bin/python")
 	d := serve(t, nil)
-	server := startGatewayClient(t, d, filepath.Join(folder, "venv/bin/python"))
+	server := startGatewayClient(t, d, filepath.Join(folder, "venv/bin/python"), "jupyter_server")
 	runChecks(t, d, server, []string{"MODULES=" + filepath.Join(folder, "node"), "PROXY=1"}, "node", "testdata/fronts/services.mjs")
 }
 
-// startGatewayClient starts a jupyter_server that passes on kernels to us, and returns its address. Its token is the key.
-func startGatewayClient(t *testing.T, d *daemon, python string) string {
+// The stage lab of test-all installs JupyterLab and names its folder; pictures of what was seen are left there.
+func TestJupyterLabInABrowser(t *testing.T) {
+	folder := os.Getenv("DS_SANDBOX_LAB")
+	if folder == "" {
+		t.Skip("JupyterLab is not installed: run `make test-all STAGES=lab`")
+	}
+	browser := uitest.Browser(t)
+	shots := filepath.Join(folder, "shots")
+	require.NoError(t, os.RemoveAll(shots))
+	require.NoError(t, os.Mkdir(shots, 0o755))
+	program, err := filepath.Abs("testdata/lab/lab.mjs")
+	require.NoError(t, err)
+	d := &daemon{t: t, key: uitest.Key, url: uitest.Open(t)}
+	lab := startGatewayClient(t, d, filepath.Join(folder, "venv/bin/python"), "jupyterlab",
+		"--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+	uitest.Program(t, program, "LAB="+lab, "TOKEN="+d.key, "DAEMON="+d.url, "BROWSER="+browser, "SHOTS="+shots)
+}
+
+// startGatewayClient starts a jupyter_server, or what is made from one, that passes on kernels to us, and returns its address. Its token
+// is the key.
+func startGatewayClient(t *testing.T, d *daemon, python, module string, args ...string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -98,9 +119,11 @@ func startGatewayClient(t *testing.T, d *daemon, python string) string {
 	require.NoError(t, err)
 	home := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, python, "-m", "jupyter_server", "--allow-root", "--no-browser", "--ip=127.0.0.1", "--port="+port,
-		"--ServerApp.port_retries=0", "--IdentityProvider.token="+d.key, "--ServerApp.root_dir="+home,
-		"--gateway-url="+d.url, "--GatewayClient.auth_token="+d.key)
+	args = append([]string{
+		"-m", module, "--allow-root", "--no-browser", "--ip=127.0.0.1", "--port=" + port, "--ServerApp.port_retries=0",
+		"--IdentityProvider.token=" + d.key, "--ServerApp.root_dir=" + home, "--gateway-url=" + d.url, "--GatewayClient.auth_token=" + d.key,
+	}, args...)
+	cmd := exec.CommandContext(ctx, python, args...)
 	cmd.Env = append(os.Environ(), "HOME="+home, "JUPYTER_CONFIG_DIR="+home, "JUPYTER_DATA_DIR="+home, "JUPYTER_RUNTIME_DIR="+home)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -121,6 +144,6 @@ func startGatewayClient(t *testing.T, d *daemon, python string) string {
 			_ = resp.Body.Close()
 		}
 		return err == nil && resp.StatusCode == http.StatusOK
-	}, patience, 50*time.Millisecond, "jupyter_server does not answer")
+	}, patience, 50*time.Millisecond, module+" does not answer")
 	return url
 }

@@ -1,4 +1,4 @@
-// Package uitest runs the page for tests: a daemon, and programs of this folder in Node that drive a browser.
+// Package uitest runs the page for tests: a daemon, and programs in Node that drive a browser.
 package uitest
 
 import (

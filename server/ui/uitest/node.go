@@ -19,16 +19,19 @@ import (
 // programTimeout bounds a program; nothing comes near it.
 const programTimeout = 5 * time.Minute
 
-// Program runs a program of this folder in Node. It prints a line for each thing that it checked, "ok NAME" or "FAIL NAME: why", which
-// become subtests. variables are of its environment, besides MODULES, where its packages are. The test is skipped without Node or
-// its packages, or fails when DS_SANDBOX_REQUIRE names node.
+// Program runs a program in Node: one of this folder, or one named by its whole path. It prints a line for each thing that it checked,
+// "ok NAME" or "FAIL NAME: why", which become subtests. variables are of its environment, besides MODULES, where its packages are. The
+// test is skipped without Node or its packages, or fails when DS_SANDBOX_REQUIRE names node.
 func Program(t *testing.T, name string, variables ...string) {
 	t.Helper()
 	node, modules := find(t)
 	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
 	defer cancel()
 	home := t.TempDir()
-	cmd := exec.CommandContext(ctx, node, filepath.Join(folder(), name))
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(folder(), name)
+	}
+	cmd := exec.CommandContext(ctx, node, name)
 	cmd.Env = append(append(os.Environ(), "MODULES="+modules, "HOME="+home, "TMPDIR="+home), variables...)
 	var errors bytes.Buffer
 	cmd.Stderr = &errors
