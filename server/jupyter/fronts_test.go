@@ -124,7 +124,11 @@ func startGatewayClient(t *testing.T, d *daemon, python, module string, args ...
 		"--IdentityProvider.token=" + d.key, "--ServerApp.root_dir=" + home, "--gateway-url=" + d.url, "--GatewayClient.auth_token=" + d.key,
 	}, args...)
 	cmd := exec.CommandContext(ctx, python, args...)
-	cmd.Env = append(os.Environ(), "HOME="+home, "JUPYTER_CONFIG_DIR="+home, "JUPYTER_DATA_DIR="+home, "JUPYTER_RUNTIME_DIR="+home)
+	// Not all of ours: it logs what it has.
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home,
+		"JUPYTER_CONFIG_DIR=" + home, "JUPYTER_DATA_DIR=" + home, "JUPYTER_RUNTIME_DIR=" + home,
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	var output bytes.Buffer
