@@ -37,6 +37,8 @@ if child == 0:
     while True:
         open("beat", "w").write(str(time.monotonic()))
         time.sleep(0.01)
+while not os.path.exists("beat"):
+    time.sleep(0.005)
 last, gap, end = time.monotonic(), 0, time.monotonic() + 2.5
 print("on", flush=True)
 while last < end:
