@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -358,12 +360,20 @@ func TestAKillCutsRequests(t *testing.T) {
 	require.NoError(t, m.Kill(s.ctx))
 	for _, answer := range []*http.Response{proxied, own, answered} {
 		_, err := io.ReadAll(answer.Body)
-		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "it is no regular end")
+		requireCut(t, err)
 		require.NoError(t, answer.Body.Close())
 	}
 	status, _, body := s.get("/", m.ID(), port)
 	require.Equal(t, 502, status)
 	require.Contains(t, body, "was not found")
+}
+
+// requireCut requires the error of an answer that has come to no regular end.
+func requireCut(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, syscall.ECONNRESET) { // by a server that was still being sent something
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	}
 }
 
 // hasty is a server that answers without waiting for what it is sent: all of an answer, or for /half the half of one.
@@ -382,13 +392,17 @@ func TestAnswersEndThoughTheRequestDoesNot(t *testing.T) {
 	s := openStreet(t)
 	m := s.create(fleet.Spec{Public: true})
 	port := s.serve(m, hasty)
-	for path, end := range map[string]error{"/": nil, "/half": io.ErrUnexpectedEOF} {
+	for _, path := range []string{"/", "/half"} {
 		sending, feed := io.Pipe()
 		go func() { _, _ = io.WriteString(feed, "a body that never ends") }()
 		answer, err := http.DefaultClient.Do(s.request("POST", path, m.ID(), port, sending))
 		require.NoError(t, err)
 		body, err := io.ReadAll(answer.Body)
-		require.ErrorIs(t, err, end)
+		if path == "/" {
+			require.NoError(t, err)
+		} else {
+			requireCut(t, err)
+		}
 		require.Equal(t, "begin", string(body))
 		require.NoError(t, answer.Body.Close())
 		require.NoError(t, feed.Close())
