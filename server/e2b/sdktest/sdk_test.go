@@ -137,7 +137,7 @@ func run(t *testing.T, sdks, backend, url, script string) {
 	cmd := exec.CommandContext(ctx, interpreter, script)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LANG=C.UTF-8", "NODE_PATH=" + filepath.Join(sdks, "node_modules"),
-		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "NO_PROXY=*",
+		"PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "PYTHONFAULTHANDLER=1", "NO_PROXY=*",
 		"E2B_API_URL=" + url, "E2B_SANDBOX_URL=" + url, "E2B_API_KEY=" + mainKey,
 		"DS_TEST_BACKEND=" + backend, "DS_TEST_SMALL_KEY=" + smallKey,
 	}

@@ -76,4 +76,6 @@ async def run_all():
 
 
 def main():
-    sys.exit(asyncio.run(run_all()))
+    failed = asyncio.run(run_all())
+    sys.stdout.flush()
+    os._exit(failed)  # no end of the interpreter: native threads of the SDK's HTTP client may abort in it
