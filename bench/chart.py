@@ -41,7 +41,7 @@ def main():
     ax.set_xscale("log")
     ax.set_xlim(right=max(v for r in rows for v in r[1:] if v) * 2.5)
     ax.set_xlabel("milliseconds, median, log scale")
-    ax.set_title("; ".join(results[name] for name in ("machine", "kernel", "date")), fontsize=8, loc="left")
+    ax.set_title("; ".join(results[name] for name in ("machine", "kernel", "date")), fontsize=8, loc="right")
     for kind, name in ((OURS, "ds-sandbox"), (PEER, "jupyter_client")):
         ax.barh(0, 0, color=COLOURS[kind], label=name)
     ax.legend(loc="lower right", frameon=False)
