@@ -202,7 +202,7 @@ func TestWhatKernelsCannotReadIsAnsweredAllTheSame(t *testing.T) {
 		f.sendFrame([]byte(junk), true)
 	}
 	require.Equal(t, "ok", field(of(t, f.done(f.execute("2")), "execute_reply"), "status"), "nothing is held up")
-	require.Equal(t, "idle", string(d.contextOf(k).State()))
+	require.Eventually(t, func() bool { return d.contextOf(k).State() == "idle" }, 10*time.Second, time.Millisecond)
 }
 
 func TestWhoMayConnect(t *testing.T) {
@@ -309,7 +309,7 @@ func TestKernelThatDiesIsStartedAfresh(t *testing.T) {
 		seen = f.done(f.execute("print('alive')"))
 		require.Equal(t, "alive\n", printed(seen))
 		other.until(func(m *messaging.Message) bool { return printed([]*messaging.Message{m}) == "alive\n" })
-		require.Equal(t, "idle", d.model(k).ExecutionState)
+		require.Eventually(t, func() bool { return d.model(k).ExecutionState == "idle" }, 10*time.Second, time.Millisecond)
 	})
 }
 
