@@ -49,7 +49,7 @@ func TestLanguagesInAContainer(t *testing.T) {
 	_ = response.Body.Close()
 	frames := in("javascript", "process.env.FOO") // waits for the run before it, which nothing interrupts
 	require.Equal(t, "bar", text(t, frames))
-	require.Contains(t, frames[0]["text"], "its variables are lost")
+	require.Contains(t, frames[0]["text"], "its variables are lost", "%v", frames)
 	require.Equal(t, "value", text(t, in("ts", "const v: string = 'value'; v")))
 	if status, body := s.ask(http.MethodPost, "/contexts", `{"language": "r"}`); status != http.StatusOK {
 		require.Contains(t, body, `kernel "r" not found; installed kernels: bash, deno, python3`)
