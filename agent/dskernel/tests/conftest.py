@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 import interpreters  # noqa: E402
+from kernel import Kernel  # noqa: E402
 
 
 def pytest_generate_tests(metafunc):
@@ -20,6 +21,13 @@ def pytest_generate_tests(metafunc):
             pytest.fail("no Python with ipykernel, and DS_SANDBOX_REQUIRE asks for one")
         missing = pytest.param("", marks=pytest.mark.skip(reason="no Python with ipykernel"))
         metafunc.parametrize("kernel_python", found or [missing], scope="module")
+
+
+@pytest.fixture
+def kernel(kernel_python):
+    k = Kernel(kernel_python)
+    yield k
+    k.close()
 
 
 @pytest.fixture(autouse=True)

@@ -4,21 +4,12 @@ import contextlib
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from branching import Parked, Refused
-from kernel import Kernel
 from supervise import wait_gone
 
 PNG = "image/png"
-
-
-@pytest.fixture
-def kernel(kernel_python):
-    k = Kernel(kernel_python)
-    yield k
-    k.close()
 
 
 @contextlib.contextmanager
@@ -383,49 +374,6 @@ def test_generations(kernel):
     assert max(counts) - counts[2] <= 10, counts
     assert current.run("import os; os.system('echo shell')").stdout == "shell\n"
     current.close()
-
-
-def test_the_next_fork_waits_for_its_order(kernel):
-    def standby(parked):
-        children = Path("/proc/%d/task/%d/children" % (parked.pid, parked.pid))
-        return [int(pid) for pid in children.read_text().split()]
-
-    def until_there_is(parked, n, but=()):
-        deadline = time.monotonic() + 20
-        while len(found := set(standby(parked)) - set(but)) != n:
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
-        return found
-
-    kernel.run("import os; x = 5")
-    with Parked(kernel) as parked:
-        assert standby(parked) == []
-        with parked.wake() as first:
-            (ready,) = until_there_is(parked, 1, [first.pid])
-            with parked.wake() as second:
-                assert second.pid == ready
-                assert second.run("x, os.getpid() == os.getsid(0)").result == "(5, True)"
-                (ready,) = until_there_is(parked, 1, [first.pid, second.pid])
-                os.kill(ready, signal.SIGKILL)
-                with parked.wake() as third:
-                    assert third.run("x").result == "5"
-                    (ready,) = until_there_is(parked, 1, [first.pid, second.pid, third.pid, ready])
-                    with parked.wake(stay=False) as last, Parked(last) as again:
-                        assert last.pid == parked.pid
-                        wait_gone([ready])
-                        assert not [w for w in again.warnings if "%d (" % ready in w]
-
-
-def test_the_fork_that_waits_ends_with_its_copy(kernel):
-    with Parked(kernel) as parked, parked.wake() as copy:
-        children = Path("/proc/%d/task/%d/children" % (parked.pid, parked.pid))
-        deadline = time.monotonic() + 20
-        while len(found := {int(pid) for pid in children.read_text().split()} - {copy.pid}) != 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(parked.pid, signal.SIGKILL)
-        wait_gone(list(found))
-        assert copy.run("5").result == "5"
 
 
 def test_nothing_is_left_in_the_original(kernel):
