@@ -146,9 +146,14 @@ class DirectIOPub(IOPubThread):
         self._wake()
 
     def _wake(self) -> None:
-        if not self._woken:
+        if self._woken:
+            return
+        try:
             self._woken = True
             self.io_loop.asyncio_loop.call_soon_threadsafe(self._handle_event, None)
+        except BaseException:  # an interrupt, which may have come before the thread was woken
+            self._woken = False
+            raise
 
     def _handle_event(self, msg) -> None:
         """Does what was scheduled. Until it is done it stays in the queue: nobody sends before it."""

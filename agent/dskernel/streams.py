@@ -238,8 +238,12 @@ class LineStream(PipedStream):
         if self._flush_pending:
             return
         if self.pub_thread.thread.is_alive():
-            self._flush_pending = True
-            self.pub_thread.schedule(self._set_timer)
+            try:
+                self._flush_pending = True
+                self.pub_thread.schedule(self._set_timer)
+            except BaseException:  # an interrupt, which may have come before the timer was asked for
+                self._flush_pending = False
+                raise
         else:  # at the end of the process; its loop is closed
             self._flush()
 

@@ -179,6 +179,19 @@ func TestRunsBehindOneThatFailedAreAborted(t *testing.T) {
 	require.Contains(t, string(of(t, seen, "execute_result").Content), `"[]"`)
 }
 
+// A client that is quick sends the next run as soon as it has heard of the failed one, by its reply or by idle.
+func TestRunsSentAfterTheEndWasToldAreNotAborted(t *testing.T) {
+	d := serve(t, nil)
+	f := d.connect(d.start(), messaging.FramingV1, "")
+	for range 50 {
+		failing := f.execute("1 / 0")
+		f.until(func(m *messaging.Message) bool {
+			return m.ParentID() == failing && (m.Header.MsgType == "execute_reply" || state(m) == "idle")
+		})
+		require.Equal(t, "ok", field(of(t, f.done(f.execute("2")), "execute_reply"), "status"))
+	}
+}
+
 func TestWhatKernelsCannotReadIsAnsweredAllTheSame(t *testing.T) {
 	d := serve(t, nil)
 	k := d.start()

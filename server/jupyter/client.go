@@ -134,6 +134,7 @@ func (c *client) next(ctx context.Context) (*messaging.Message, error) {
 			continue
 		}
 		if m = c.sees(m); m != nil {
+			c.noteEnd(m)
 			return m, nil
 		}
 	}

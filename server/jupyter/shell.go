@@ -14,7 +14,8 @@ import (
 
 // Requests of one client on the shell channel reach the kernel in the order of their sending, as they would without us. Those that run
 // code wait for their turn with the runs of all others; so those of a client wait here, and not in the kernel, and what a kernel does with
-// a failed run is done here: the runs that were sent before its end was known are aborted.
+// a failed run is done here: the runs that the client sent before it was told of the end are aborted. A kernel also aborts what comes a
+// moment later, from a client that was quick; here it runs.
 
 // Bounds of what a client may have waiting.
 const (
@@ -29,6 +30,7 @@ const forwardPatience = 30 * time.Second
 type shell struct {
 	waiting []*messaging.Message
 	bytes   int
+	queued  int        // messages until now
 	working bool       // a goroutine is at the queue
 	run     *following // the latest
 }
@@ -39,6 +41,8 @@ type following struct {
 	started chan struct{} // closed when run is known, or will never be
 	run     *sandbox.Run  // nil when it did not start
 	over    chan struct{} // closed when its end has been told
+	told    bool          // the client has been sent its reply or its idle; its mu guards both
+	queued  int           // messages until then
 }
 
 // errFlooded says that a client sends more than is taken.
@@ -89,6 +93,7 @@ func (c *client) queue(m *messaging.Message) error {
 	}
 	c.asked.add(m.Header.MsgID)
 	s.waiting = append(s.waiting, m)
+	s.queued++
 	s.bytes += weight(m)
 	if !s.working {
 		s.working = c.hub.spawn(c.work)
@@ -190,23 +195,46 @@ func (c *client) follow(f *following) {
 		c.fail(f.request, err)
 	}
 	if err != nil || execution.Error != nil {
-		c.abortBehind(f.request)
+		c.abortBehind(f)
 	}
 }
 
+// noteEnd is called with what the client is about to be sent: the end of its run, perhaps.
+func (c *client) noteEnd(m *messaging.Message) {
+	if kind := m.Header.MsgType; kind != "execute_reply" && kind != "status" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.shell.run
+	if f == nil || f.told || f.request.Header.MsgID != m.ParentID() {
+		return
+	}
+	if content, err := m.Decode(); err == nil {
+		if status, ok := content.(*messaging.Status); ok && status.ExecutionState != messaging.StateIdle {
+			return
+		}
+	}
+	f.told, f.queued = true, c.shell.queued
+}
+
 // abortBehind drops the runs that wait behind one that failed, if it was to stop at errors.
-func (c *client) abortBehind(failed *messaging.Message) {
+func (c *client) abortBehind(failed *following) {
 	how := struct {
 		Silent bool  `json:"silent"`
 		Stop   *bool `json:"stop_on_error"`
 	}{}
-	if json.Unmarshal(failed.Content, &how) != nil || how.Silent || how.Stop != nil && !*how.Stop {
+	if json.Unmarshal(failed.request.Content, &how) != nil || how.Silent || how.Stop != nil && !*how.Stop {
 		return
 	}
 	var aborted, kept []*messaging.Message
 	c.mu.Lock()
-	for _, m := range c.shell.waiting {
-		if m.Header.MsgType == "execute_request" {
+	behind := len(c.shell.waiting)
+	if failed.told {
+		behind = max(0, behind-(c.shell.queued-failed.queued))
+	}
+	for i, m := range c.shell.waiting {
+		if i < behind && m.Header.MsgType == "execute_request" {
 			aborted = append(aborted, m)
 			c.shell.bytes -= weight(m)
 		} else {

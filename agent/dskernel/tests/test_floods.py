@@ -1,6 +1,7 @@
 """Floods of prints: cheap, and with everything that other output has."""
 
 import re
+import time
 
 import pytest
 from branching import Parked
@@ -82,6 +83,24 @@ def test_interrupted_flood_loses_nothing(kernel):
         text = r.stdout
         # The print that was interrupted may have got its text out, or not.
         assert text.rstrip("\n") in (numbers(count).rstrip("\n"), numbers(count + 1).rstrip("\n"))
+
+
+@pytest.mark.parametrize("moment", ["schedule", "_wake", "call_soon_threadsafe"])
+def test_interrupt_before_the_io_thread_is_woken_loses_nothing(kernel, moment):
+    code = f'''
+thread = sys.stdout.pub_thread
+owner = thread.io_loop.asyncio_loop if hasattr(asyncio.AbstractEventLoop, {moment!r}) else thread
+def interrupted(*args):
+    delattr(owner, {moment!r})
+    raise KeyboardInterrupt
+setattr(owner, {moment!r}, interrupted)
+print('cut short')
+'''
+    time.sleep(0.1)  # what was written before has been sent, so that this print asks for the next flush
+    r = kernel.run(code)
+    assert (r.reply["ename"], r.stdout) == ("KeyboardInterrupt", "cut short")
+    r = kernel.run("for i in range(4):\n    print(i)\n    time.sleep(0.15)")
+    assert r.texts() == ["0\n", "1\n", "2\n", "3\n"]  # while the run went on
 
 
 def test_write_that_is_kept_works_after_the_flood(kernel):
