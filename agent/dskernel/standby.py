@@ -9,7 +9,7 @@ import socket
 import time
 
 LOOK_SECONDS = 1.0  # between looks whether the host has given a copy up, and after the end of a fork of it
-TAKE_SECONDS = 1.0  # that a fork which waits may need to take its order
+TAKE_SECONDS = 5.0  # that a fork which waits may need to take its order, on a machine that stalls
 TAKEN = b"1"
 MAX_ORDER = 1 << 20
 
