@@ -111,8 +111,9 @@ class Plant:
                 pass
         for stream in self._streams():
             self._uncapture(stream, listed)
+        tasks = [asyncio.all_tasks(other) for other in dead]  # which complain when they are collected
         self._left += [
-            dead, app.context, app.heartbeat, app.iopub_thread, app.control_thread, app.debugpy_socket,
+            dead, tasks, app.context, app.heartbeat, app.iopub_thread, app.control_thread, app.debugpy_socket,
             app.debug_shell_socket, app.shell_socket, app.control_socket, app.stdin_socket,
             getattr(app, "shell_channel_thread", None), kernel.shell_stream, kernel.control_stream,
             kernel.debugpy_stream, kernel.__dict__.get("debugger"), self._main_streams(),

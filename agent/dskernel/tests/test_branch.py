@@ -88,6 +88,13 @@ def test_output_goes_to_its_own_client(kernel):
         assert kernel.run("").kinds == []
 
 
+def test_what_is_collected_says_nothing(kernel):
+    with copied(kernel) as copy, copied(copy) as again:
+        for k in (copy, again):
+            r = k.run("import gc; [gc.collect() for _ in range(3)]; None")
+            assert r.kinds == [], r.messages
+
+
 def test_stdin_interrupt_and_completion(kernel):
     kernel.run("alphabet = 'abc'")
     with copied(kernel) as copy:

@@ -87,7 +87,7 @@ def test_interrupted_flood_loses_nothing(kernel):
 
 @pytest.mark.parametrize("moment", ["schedule", "_wake", "call_soon_threadsafe"])
 def test_interrupt_before_the_io_thread_is_woken_loses_nothing(kernel, moment):
-    code = f'''
+    code = f"""
 thread = sys.stdout.pub_thread
 owner = thread.io_loop.asyncio_loop if hasattr(asyncio.AbstractEventLoop, {moment!r}) else thread
 def interrupted(*args):
@@ -95,7 +95,7 @@ def interrupted(*args):
     raise KeyboardInterrupt
 setattr(owner, {moment!r}, interrupted)
 print('cut short')
-'''
+"""
     time.sleep(0.1)  # what was written before has been sent, so that this print asks for the next flush
     r = kernel.run(code)
     assert (r.reply["ename"], r.stdout) == ("KeyboardInterrupt", "cut short")
