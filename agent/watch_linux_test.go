@@ -319,6 +319,12 @@ func TestWatchOfASlowReaderMergesAndTellsWhatWasLost(t *testing.T) {
 		w.put("g", "x")
 	}
 	w.put("h", "")
+	queue := &w.watch.(*watch).queue
+	require.Eventually(t, func() bool { // what is read makes room for another of its kind
+		queue.mu.Lock()
+		defer queue.mu.Unlock()
+		return len(queue.events) > 0 && queue.events[len(queue.events)-1].Name == "h"
+	}, 10*time.Second, time.Millisecond)
 	require.ElementsMatch(t, []string{"create f", "write f", "chmod f", "create g", "write g", "create h"}, w.events())
 
 	for i := range maxEvents + 1000 {

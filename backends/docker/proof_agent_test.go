@@ -87,7 +87,7 @@ func withNeighbour(t *testing.T) *sandboxes {
 // all runs cases side by side, while the neighbour is looked after.
 func (d *sandboxes) all(t *testing.T, cases []func(*testing.T)) {
 	t.Helper()
-	well(t, d.neighbour, 160<<20, func() {
+	well(t, d.neighbour, 96<<20, func() {
 		t.Run("all", func(t *testing.T) {
 			for _, run := range cases {
 				run(t)
