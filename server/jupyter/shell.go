@@ -30,7 +30,6 @@ const forwardPatience = 30 * time.Second
 type shell struct {
 	waiting []*messaging.Message
 	bytes   int
-	queued  int        // messages until now
 	working bool       // a goroutine is at the queue
 	run     *following // the latest
 }
@@ -42,7 +41,7 @@ type following struct {
 	run     *sandbox.Run  // nil when it did not start
 	over    chan struct{} // closed when its end has been told
 	told    bool          // the client has been sent its reply or its idle; its mu guards both
-	queued  int           // messages until then
+	later   int           // messages that it has sent since
 }
 
 // errFlooded says that a client sends more than is taken.
@@ -93,8 +92,10 @@ func (c *client) queue(m *messaging.Message) error {
 	}
 	c.asked.add(m.Header.MsgID)
 	s.waiting = append(s.waiting, m)
-	s.queued++
 	s.bytes += weight(m)
+	if s.run != nil && s.run.told {
+		s.run.later++
+	}
 	if !s.working {
 		s.working = c.hub.spawn(c.work)
 	}
@@ -215,7 +216,7 @@ func (c *client) noteEnd(m *messaging.Message) {
 			return
 		}
 	}
-	f.told, f.queued = true, c.shell.queued
+	f.told = true
 }
 
 // abortBehind drops the runs that wait behind one that failed, if it was to stop at errors.
@@ -229,10 +230,7 @@ func (c *client) abortBehind(failed *following) {
 	}
 	var aborted, kept []*messaging.Message
 	c.mu.Lock()
-	behind := len(c.shell.waiting)
-	if failed.told {
-		behind = max(0, behind-(c.shell.queued-failed.queued))
-	}
+	behind := len(c.shell.waiting) - failed.later
 	for i, m := range c.shell.waiting {
 		if i < behind && m.Header.MsgType == "execute_request" {
 			aborted = append(aborted, m)
