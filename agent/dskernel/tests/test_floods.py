@@ -1,7 +1,6 @@
 """Floods of prints: cheap, and with everything that other output has."""
 
 import re
-import time
 
 import pytest
 from branching import Parked
@@ -27,10 +26,17 @@ def numbers(count):
 
 
 def test_flood_is_whole_in_whole_lines_and_takes_the_short_way(kernel):
-    r = kernel.run("for i in range(300_000): print(i)\nshort = 'write' in vars(sys.stdout)")
+    code = """
+short = 0
+for i in range(300_000):
+    print(i)
+    if i % 1000 == 999: short += 'write' in vars(sys.stdout)
+"""
+    r = kernel.run(code)
     assert r.stdout == numbers(300_000)
     assert [t for t in r.texts() if not t.endswith("\n")] == []
-    assert kernel.run("short").result == "True"
+    # It takes the other way again and again, for a moment, while what came until then is sent.
+    assert int(kernel.run("short").result) > 200  # of 300 looks
     assert kernel.run("'write' in vars(sys.stdout)").result == "False"
 
 
@@ -88,6 +94,8 @@ def test_interrupted_flood_loses_nothing(kernel):
 @pytest.mark.parametrize("moment", ["schedule", "_wake", "call_soon_threadsafe"])
 def test_interrupt_before_the_io_thread_is_woken_loses_nothing(kernel, moment):
     code = f"""
+while sys.stdout._flush_pending:  # then this print asks for the next flush
+    time.sleep(0.001)
 thread = sys.stdout.pub_thread
 owner = thread.io_loop.asyncio_loop if hasattr(asyncio.AbstractEventLoop, {moment!r}) else thread
 def interrupted(*args):
@@ -96,7 +104,6 @@ def interrupted(*args):
 setattr(owner, {moment!r}, interrupted)
 print('cut short')
 """
-    time.sleep(0.1)  # what was written before has been sent, so that this print asks for the next flush
     r = kernel.run(code)
     assert (r.reply["ename"], r.stdout) == ("KeyboardInterrupt", "cut short")
     r = kernel.run("for i in range(4):\n    print(i)\n    time.sleep(0.15)")
