@@ -204,6 +204,16 @@ func enclosingCgroup(root string) *cgroup {
 	return g
 }
 
+// MemoryBounded reports whether the control group that this program is in has a limit of memory, as it is shown to a container at root.
+func MemoryBounded(root string) bool {
+	g := enclosingCgroup(root)
+	if g == nil {
+		return false
+	}
+	_, ok := g.limit(backends.LimitMemory)
+	return ok
+}
+
 // writeControl writes to a file of a group that is there.
 func writeControl(dir, name, value string) error {
 	path := filepath.Join(dir, name)

@@ -189,6 +189,43 @@ func TestWhatTheSystemDoesToAContainerIsTold(t *testing.T) {
 	require.Nil(t, enclosingCgroup(filepath.Join(t.TempDir(), "none")))
 }
 
+// TestAnEndThatIsToldLateIsExplained: ending everything may fail at first, with most of it done.
+func TestAnEndThatIsToldLateIsExplained(t *testing.T) {
+	w := &watchdog{limiter: &limiter{}, reasons: make(map[int]*backends.LimitError)}
+	limit := &backends.LimitError{Limit: backends.LimitDisk, Allowed: 1 << 20}
+	ended := func(begun time.Time) *backends.LimitError {
+		status := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}
+		w.verdict(ending{pid: 7, begun: begun}, &status)
+		return status.Limit
+	}
+	before := time.Now()
+	w.setAll(limit, time.Time{})
+	require.Equal(t, limit, ended(time.Now()), "all that ends meanwhile")
+	failed := time.Now()
+	w.setAll(limit, failed)
+	require.Equal(t, limit, ended(before))
+	require.Nil(t, ended(failed.Add(time.Millisecond)), "what began after it")
+	w.setAll(nil, time.Time{})
+	require.Nil(t, ended(before))
+}
+
+// TestCountingIsMeasuredByItsWork: on a busy machine it lasts long, and must not be done the less often for that.
+func TestCountingIsMeasuredByItsWork(t *testing.T) {
+	taken := stopwatch()
+	time.Sleep(50 * time.Millisecond)
+	require.Less(t, taken(), 25*time.Millisecond)
+	taken = stopwatch()
+	for begun := threadTime(); threadTime()-begun < 30*time.Millisecond; {
+		_ = os.Getppid()
+	}
+	require.GreaterOrEqual(t, taken(), 30*time.Millisecond)
+	dir := t.TempDir()
+	for i := range 2000 {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), nil, 0o600))
+	}
+	require.Positive(t, measureDisk(t.Context(), nil, dir).took)
+}
+
 func TestCodeIsRankedBeforeUs(t *testing.T) {
 	own := strings.TrimSpace(string(readAll("/proc/self/oom_score_adj")))
 	for enclosure, want := range map[string]int{"": 0, t.TempDir(): beforeUs()} {

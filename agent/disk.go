@@ -20,7 +20,7 @@ type diskUse struct {
 	full    bool // there are more entries than are counted
 	folders map[inode]int64
 	time    time.Time
-	took    time.Duration
+	took    time.Duration // of a processor
 }
 
 // inode is one file or folder of this machine.
@@ -38,7 +38,7 @@ const (
 // measureDisk counts the folders, without following links; entries are counted in the first one only. What a folder that
 // can't be looked into holds is taken from the count before.
 func measureDisk(ctx context.Context, before map[inode]int64, dirs ...string) diskUse {
-	begin := time.Now()
+	taken := stopwatch()
 	c := counter{ctx: ctx, buf: make([]byte, 32<<10), linked: make(map[inode]bool), tops: make(map[inode]bool), before: before}
 	c.use.folders = make(map[inode]int64)
 	entries := 0
@@ -61,7 +61,7 @@ func measureDisk(ctx context.Context, before map[inode]int64, dirs ...string) di
 		c.use.last, c.use.entries, c.use.full = c.use.bytes-began, 0, false
 	}
 	c.use.entries, c.use.full = entries, full
-	c.use.time, c.use.took = time.Now(), time.Since(begin)
+	c.use.time, c.use.took = time.Now(), taken()
 	return c.use
 }
 

@@ -95,7 +95,7 @@ func (w *watchdog) verdict(e ending, status *backends.ExitStatus) {
 		if status.Limit = w.limiter.judge(*status); status.Limit != nil {
 			w.note(strike{limit: status.Limit, victim: e.pid})
 		}
-	case w.all != nil:
+	case w.all != nil && (w.allTo.IsZero() || e.begun.Before(w.allTo)):
 		status.Limit = w.all
 	case reason != nil:
 		status.Limit = reason

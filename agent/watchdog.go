@@ -40,7 +40,8 @@ type watchdog struct {
 	mu      sync.Mutex                   // guards what follows
 	runs    int                          // under way
 	reasons map[int]*backends.LimitError // for processes that it has killed, by id
-	all     *backends.LimitError         // why everything is being killed now
+	all     *backends.LimitError         // why everything is being killed now, or was as far as that succeeded
+	allTo   time.Time                    // with the latter, what began until then
 	record  record
 	spent   *backends.LimitError // CPU time is used up
 }
@@ -52,7 +53,9 @@ const (
 	forkPause   = 50 * time.Millisecond  // while code works and the number of processes is to be held
 	busyPause   = 250 * time.Millisecond // while code works, at the most
 	idlePause   = time.Second
-	idleCount   = 2 * time.Second // of the disk
+	// killAllPatience bounds how long a keeper may take to end everything: the code may have stopped it.
+	killAllPatience = 10 * time.Second
+	idleCount       = 2 * time.Second // of the disk
 	// diskSlack is by how much the folders may grow after everything was killed for them, bytes: a kernel that comes to remove
 	// files makes some of its own.
 	diskSlack = 1 << 20
@@ -258,9 +261,10 @@ func (w *watchdog) countShared(limit int64) {
 		w.shared = sharedUse{}
 		return
 	}
-	if begin := time.Now(); begin.Sub(w.scanned) >= 20*w.took {
+	if time.Since(w.scanned) >= 20*w.took {
+		taken := stopwatch()
 		w.shared = w.last.shared(w.keeper.owner.shared)
-		w.scanned, w.took = time.Now(), time.Since(begin)
+		w.scanned, w.took = time.Now(), taken()
 	}
 }
 
@@ -333,23 +337,26 @@ func (w *watchdog) explain(pid int, reason *backends.LimitError) {
 	w.reasons[pid] = reason
 }
 
-// killAll ends every process, for a reason.
+// killAll ends every process, for a reason. Where the code is many, their keeper hardly comes to work: it has time.
 func (w *watchdog) killAll(reason *backends.LimitError) {
 	w.struck(reason, 0)
-	w.setAll(reason)
-	defer w.setAll(nil)
-	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
+	w.setAll(reason, time.Time{})
+	ctx, cancel := context.WithTimeout(context.Background(), killAllPatience)
 	defer cancel()
 	if err := w.keeper.killEverything(ctx); err != nil {
-		w.warn("end what passed a limit", "limit", reason.Limit, "error", err) // the next look tries again
+		// The next look tries again. Meanwhile it is told of ends that it has brought about.
+		w.setAll(reason, time.Now())
+		w.warn("end what passed a limit", "limit", reason.Limit, "error", err)
+	} else {
+		w.setAll(nil, time.Time{})
 	}
 	w.last = census{}
 }
 
-func (w *watchdog) setAll(reason *backends.LimitError) {
+func (w *watchdog) setAll(reason *backends.LimitError, until time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all = reason
+	w.all, w.allTo = reason, until
 }
 
 // refusal is why nothing may be started any more; nil when it may.

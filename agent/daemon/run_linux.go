@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/ds-sandbox/ds-sandbox/agent"
 )
 
 // Run serves hosts on the socket until ctx ends, SIGTERM comes, or no host was heard for too long; then it ends everything. Started
@@ -35,6 +37,9 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	if os.Getpid() == 1 {
 		go reap(ctx)
+		if agent.MemoryBounded(cgroupRoot) {
+			go keepReserve(ctx, opts.Launcher, opts.Logger)
+		}
 	}
 	d := New(opts)
 	accepted := make(chan error, 1)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ds-sandbox/ds-sandbox/backends"
@@ -110,9 +111,10 @@ while True: os.write(f, bytes(1 << 20))'`
 				}
 				require.True(t, slices.ContainsFunc(hits, func(l *backends.LimitError) bool { return l.Limit == bomb.limit }), "%s: %+v", bomb.line, status)
 				require.NoError(t, errors.Join(c.Stdout().Close(), c.Stderr().Close()))
-				require.Eventually(t, func() bool {
+				require.EventuallyWithT(t, func(t *assert.CollectT) {
 					out, err := try(ctx, in, "rm -rf /tmp/big /var/tmp/big /run/lock/big /run/ds-sandbox/big /var/lib/ds-sandbox/big big; echo on")
-					return err == nil && out == "on\n"
+					require.NoError(t, err)
+					require.Equal(t, "on\n", out)
 				}, 10*time.Second, 100*time.Millisecond, "the sandbox lives after %s", bomb.line)
 				t.Logf("%v: %.60s", time.Since(begun).Round(time.Millisecond), bomb.line)
 			}

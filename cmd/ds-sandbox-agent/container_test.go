@@ -279,3 +279,27 @@ func TestFrozenTimeDoesNotCount(t *testing.T) {
 	require.Equal(t, "true", running())
 	require.Eventually(t, func() bool { return running() == "false" }, time.Minute, 200*time.Millisecond, "it ends by itself")
 }
+
+// TestMemoryIsHeldInReserve: where memory has a limit, the system finds something to take before the agent.
+func TestMemoryIsHeldInReserve(t *testing.T) {
+	// Its process id, rank and resident KiB.
+	const look = `for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline | cut -d' ' -f2)" = reserve ] &&
+echo ${p#/proc/} $(cat $p/oom_score_adj) $(awk '/^VmRSS/ { print $2 }' $p/status); done; true`
+	reserve := func(c container) (pid string) {
+		require.Eventually(t, func() bool {
+			var rank, size int
+			n, _ := fmt.Sscan(c.exec(t, "sh", "-c", look), &pid, &rank, &size)
+			return n == 3 && rank == 250 && size >= 8<<10
+		}, 20*time.Second, 50*time.Millisecond)
+		return pid
+	}
+	c := start(t, "--memory=300m", "--memory-swap=300m")
+	first := reserve(c)
+	c.exec(t, "kill", "-KILL", first)
+	require.NotEqual(t, first, reserve(c), "another comes after it")
+	require.Equal(t, "0\n", c.exec(t, "cat", "/proc/1/oom_score_adj"), "the agent goes last")
+
+	c = start(t)
+	c.open(t)
+	require.Empty(t, c.exec(t, "sh", "-c", look), "nothing bounds it")
+}

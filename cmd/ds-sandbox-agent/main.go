@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/ds-sandbox/ds-sandbox/agent/daemon"
 )
 
 // version is set by the build.
@@ -18,6 +20,7 @@ var commands = map[string]func(ctx context.Context, args []string) error{
 	"bridge":  bridge,
 	"as-user": asUser,
 	"as-root": asRoot,
+	"reserve": func(context.Context, []string) error { return daemon.Reserve() },
 	"version": func(context.Context, []string) error {
 		_, err := fmt.Println(describe())
 		return err
