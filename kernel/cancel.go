@@ -109,30 +109,43 @@ func (e *Execution) halt() {
 	case e.gotIdle:
 		e.finishLocked(ErrNoReply)
 	default:
-		e.conn.update(func(f *inFlight) { f.stuck = &abandoned{id: e.id, started: e.phase > phaseSent} })
+		e.conn.abandon(&abandoned{id: e.id, hit: e.wanted == 0}, e.phase)
 		e.finishLocked(ErrInterruptTimeout)
 	}
 }
 
 // abandoned is a run that was given up while the kernel was not done with it. Until it is, the kernel is stuck.
 type abandoned struct {
-	id         string
-	started    bool // an interrupt has been sent to it
-	interrupts int  // being sent
-	over       bool // the kernel is done with it
+	id           string
+	hit          bool // it has been interrupted, or is about to be
+	interrupting bool // an interrupt is being sent
+	over         bool // the kernel is done with it
 }
 
-// deliverAbandoned takes a message of the run that the kernel is stuck in. It reports whether to interrupt the run: one
+// abandon notes that the kernel is stuck in a run, which came as far as phase.
+func (c *Conn) abandon(a *abandoned, at phase) {
+	c.update(func(f *inFlight) { f.stuck = a })
+	if at == phaseBusy { // it may never say that it runs
+		time.AfterFunc(runsAfter, func() {
+			hit := true
+			c.update(func(*inFlight) { hit, a.hit = a.hit, true })
+			if !hit {
+				c.interruptAbandoned(a)
+			}
+		})
+	}
+}
+
+// deliverAbandoned takes a message of the run that the kernel is stuck in. It returns the run if that is to be interrupted: one
 // that the kernel begins only now is nobody's any more. It is called under the connection's lock.
-func (f *inFlight) deliverAbandoned(m *messaging.Message) (interrupt bool) {
+func (f *inFlight) deliverAbandoned(m *messaging.Message) (unwanted *abandoned) {
 	switch {
 	case m.Channel == messaging.Shell && m.Header.MsgType == "execute_reply":
 		f.stuck.over = true
 	case m.Channel != messaging.IOPub:
-	case m.Header.MsgType == "execute_input" && !f.stuck.started:
-		f.stuck.started = true
-		f.stuck.interrupts++
-		return true
+	case m.Header.MsgType == "execute_input" && !f.stuck.hit:
+		f.stuck.hit = true
+		return f.stuck
 	case m.Header.MsgType == "status":
 		content, err := m.Decode()
 		if status, ok := content.(*messaging.Status); err == nil && ok {
@@ -140,25 +153,41 @@ func (f *inFlight) deliverAbandoned(m *messaging.Message) (interrupt bool) {
 		}
 	}
 	f.unstick()
-	return false
+	return nil
 }
 
 // unstick lets runs in again when the kernel is done with the run it was stuck in, and no interrupt can hit another.
 func (f *inFlight) unstick() {
-	if f.stuck.over && f.stuck.interrupts == 0 {
+	if f.stuck.over && !f.stuck.interrupting {
 		f.stuck = nil
 	}
 }
 
-// interruptAbandoned interrupts the run that the kernel is stuck in.
-func (c *Conn) interruptAbandoned() {
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.InterruptGrace)
-	defer cancel()
-	if err := c.interrupt(ctx); err != nil {
-		c.opts.Logger.Warn("interrupt kernel", "error", err)
+// interruptAbandoned interrupts the run that the kernel is stuck in, again and again: one interrupt may be lost, or not heeded, and
+// nobody else would send another.
+func (c *Conn) interruptAbandoned(a *abandoned) {
+	for {
+		over := false
+		c.update(func(f *inFlight) {
+			over = f.stuck != a
+			a.interrupting = !over
+		})
+		if over {
+			return
+		}
+		ctx, cancel := context.WithTimeout(c.life, c.opts.InterruptGrace)
+		if err := c.interrupt(ctx); err != nil {
+			c.opts.Logger.Warn("interrupt kernel", "error", err)
+		}
+		cancel()
+		c.update(func(f *inFlight) {
+			a.interrupting = false
+			f.unstick()
+		})
+		select {
+		case <-time.After(c.opts.InterruptGrace):
+		case <-c.life.Done():
+			return
+		}
 	}
-	c.update(func(f *inFlight) {
-		f.stuck.interrupts-- // it is not another's while this one was being sent
-		f.unstick()
-	})
 }

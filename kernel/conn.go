@@ -176,7 +176,7 @@ func (c *Conn) dispatch(m *messaging.Message) {
 	var e *Execution
 	var answered *call
 	var late func(*messaging.Message)
-	unwanted := false
+	var unwanted *abandoned
 	c.update(func(f *inFlight) {
 		if m.Channel == messaging.IOPub {
 			f.lastIOPub = time.Now()
@@ -213,8 +213,8 @@ func (c *Conn) dispatch(m *messaging.Message) {
 	case late != nil:
 		late(m)
 	}
-	if unwanted {
-		go c.interruptAbandoned()
+	if unwanted != nil {
+		go c.interruptAbandoned(unwanted)
 	}
 }
 

@@ -461,6 +461,51 @@ func TestKernelIsStuckNoLongerThanTheRunThatWasGivenUp(t *testing.T) {
 	}
 }
 
+// TestARunOfNobodyIsInterruptedUntilItEnds: an interrupt may be lost, and a kernel may not tell that the code runs.
+func TestARunOfNobodyIsInterruptedUntilItEnds(t *testing.T) {
+	for _, lost := range []string{"interrupt", "busy before it was given up", "busy and nothing more"} {
+		bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
+			interrupts := 0
+			fake.OnRaw("held up", func(c *kerneltest.Call) {
+				given := 6 * time.Second // with the patience and the grace
+				switch lost {
+				case "interrupt":
+					time.Sleep(given + time.Second)
+					c.Busy()
+					c.ExecuteInput()
+					if errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted) {
+						interrupts++
+					}
+				case "busy before it was given up":
+					time.Sleep(given - 50*time.Millisecond)
+					c.Busy()
+					time.Sleep(80 * time.Millisecond)
+					c.ExecuteInput()
+				default:
+					time.Sleep(given - 50*time.Millisecond)
+					c.Busy()
+				}
+				if errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted) {
+					interrupts++
+				}
+				c.Reply(nil)
+				c.Idle()
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "held up"}, nil)
+			require.NoError(t, err)
+			require.ErrorIs(t, collect(t, e).err, kernel.ErrInterruptTimeout)
+			require.Equal(t, kernel.Stuck, conn.State())
+			time.Sleep(10 * time.Second)
+			require.Equal(t, kernel.Idle, conn.State(), lost)
+			require.NoError(t, collect(t, execute(t, conn, "next")).err)
+			time.Sleep(time.Minute)
+			require.Equal(t, map[bool]int{true: 2, false: 1}[lost == "interrupt"], interrupts, "and not after its end")
+		})
+	}
+}
+
 func TestReplyThatIsLateCountsThoughTheContextIsDone(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 		fake.OnRaw("x", func(c *kerneltest.Call) {

@@ -65,3 +65,6 @@ func Reserve() error {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
+
+// Expendable has the system take this process before the agent when memory is short, and after a reserve.
+func Expendable() { agent.BecomeExpendable() }

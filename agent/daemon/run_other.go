@@ -12,3 +12,6 @@ func Run(context.Context, Options) error { return errors.ErrUnsupported }
 
 // Reserve is for containers, which are Linux.
 func Reserve() error { return errors.ErrUnsupported }
+
+// Expendable is for containers too.
+func Expendable() {}

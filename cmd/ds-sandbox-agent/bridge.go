@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 
-	"github.com/ds-sandbox/ds-sandbox/agent"
 	"github.com/ds-sandbox/ds-sandbox/agent/daemon"
 )
 
@@ -19,7 +18,7 @@ func bridge(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	agent.BecomeExpendable() // the host makes another
+	daemon.Expendable() // the host makes another
 	conn, err := dialAgent(ctx, *socket)
 	if err != nil {
 		return err
