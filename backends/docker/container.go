@@ -18,10 +18,11 @@ import (
 
 // Figures of every container.
 const (
-	// spareProcesses are the threads of what is not the code's: the agent, its bridges, the supervisor and the keeper.
+	// spareProcesses are the threads of what is not the code's: the agent, its reserve of memory, its bridges, the supervisor and the
+	// keeper.
 	spareProcesses = 96
 	// spareMemory is what these use, bytes.
-	spareMemory = 64 << 20
+	spareMemory = 72 << 20
 	// relayBudget is what the agent keeps of each kernel's messages, bytes; it counts as memory of the container.
 	relayBudget  = 32 << 20
 	sharedMemory = 1 << 30
