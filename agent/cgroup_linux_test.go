@@ -205,6 +205,12 @@ func TestAnEndThatIsToldLateIsExplained(t *testing.T) {
 	w.setAll(limit, failed)
 	require.Equal(t, limit, ended(before))
 	require.Nil(t, ended(failed.Add(time.Millisecond)), "what began after it")
+	memory := &backends.LimitError{Limit: backends.LimitMemory, Allowed: 1 << 20}
+	w.reasons[7] = memory
+	require.Equal(t, memory, ended(before), "what is known of this one goes first")
+	status := backends.ExitStatus{Code: -1, Signal: "SIGKILL"}
+	w.verdict(ending{pid: 7, begun: before, killed: true}, &status)
+	require.Nil(t, status.Limit, "its user ended it")
 	w.setAll(nil, time.Time{})
 	require.Nil(t, ended(before))
 }

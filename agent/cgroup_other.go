@@ -14,29 +14,19 @@ type (
 	cgroup    struct{}
 )
 
-func hierarchies() []hierarchy               { return nil }
-func makeCgroup([]hierarchy, string) *cgroup { return nil }
-func (*cgroup) members() []string            { return nil }
-func (*cgroup) add(int) error                { return nil }
-func (*cgroup) freezer() string              { return "" }
-func (*cgroup) cpu() (time.Duration, bool)   { return 0, false }
-func (*cgroup) memory() (int64, bool)        { return 0, false }
-func (*cgroup) kills() (int64, bool)         { return 0, false }
-func (*cgroup) shortages() (int64, bool)     { return 0, false }
-func (*cgroup) refusals() (int64, bool)      { return 0, false }
-func enclosingCgroup(string) *cgroup         { return nil }
-func beforeUs() int                          { return 0 }
-func setRank(int, int)                       {}
-
-// MemoryBounded reports whether a control group bounds memory.
-func MemoryBounded(string) bool { return false }
-
-// BecomeReserve is for Linux.
-func BecomeReserve() {}
-
-// BecomeExpendable is for Linux.
-func BecomeExpendable() {}
-
+func hierarchies() []hierarchy                         { return nil }
+func makeCgroup([]hierarchy, string) *cgroup           { return nil }
+func (*cgroup) members() []string                      { return nil }
+func (*cgroup) add(int) error                          { return nil }
+func (*cgroup) freezer() string                        { return "" }
+func (*cgroup) cpu() (time.Duration, bool)             { return 0, false }
+func (*cgroup) memory() (int64, bool)                  { return 0, false }
+func (*cgroup) kills() (int64, bool)                   { return 0, false }
+func (*cgroup) shortages() (int64, bool)               { return 0, false }
+func (*cgroup) refusals() (int64, bool)                { return 0, false }
+func enclosingCgroup(string) *cgroup                   { return nil }
+func beforeUs() int                                    { return 0 }
+func setRank(int, int)                                 {}
 func (*cgroup) remove() error                          { return nil }
 func (*cgroup) limit(backends.LimitName) (int64, bool) { return 0, false }
 func (*cgroup) apply(backends.Limits) (map[backends.LimitName]backends.Enforcer, error) {

@@ -95,11 +95,14 @@ func (w *watchdog) verdict(e ending, status *backends.ExitStatus) {
 		if status.Limit = w.limiter.judge(*status); status.Limit != nil {
 			w.note(strike{limit: status.Limit, victim: e.pid})
 		}
-	case w.all != nil && (w.allTo.IsZero() || e.begun.Before(w.allTo)):
+	case w.all != nil && w.allTo.IsZero():
 		status.Limit = w.all
 	case reason != nil:
 		status.Limit = reason
-	case !e.killed:
+	case e.killed: // no limit did
+	case w.all != nil && e.begun.Before(w.allTo):
+		status.Limit = w.all
+	default:
 		status.Limit = w.claim(e)
 	}
 	status.LimitsHit = w.hitSince(e.begun, e.pid)

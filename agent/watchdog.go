@@ -40,8 +40,8 @@ type watchdog struct {
 	mu      sync.Mutex                   // guards what follows
 	runs    int                          // under way
 	reasons map[int]*backends.LimitError // for processes that it has killed, by id
-	all     *backends.LimitError         // why everything is being killed now, or was as far as that succeeded
-	allTo   time.Time                    // with the latter, what began until then
+	all     *backends.LimitError         // why everything is being killed now, or was when that failed
+	allTo   time.Time                    // when it failed, if it did: what began before may still be ended by it
 	record  record
 	spent   *backends.LimitError // CPU time is used up
 }
@@ -53,9 +53,7 @@ const (
 	forkPause   = 50 * time.Millisecond  // while code works and the number of processes is to be held
 	busyPause   = 250 * time.Millisecond // while code works, at the most
 	idlePause   = time.Second
-	// killAllPatience bounds how long a keeper may take to end everything: the code may have stopped it.
-	killAllPatience = 10 * time.Second
-	idleCount       = 2 * time.Second // of the disk
+	idleCount   = 2 * time.Second // of the disk
 	// diskSlack is by how much the folders may grow after everything was killed for them, bytes: a kernel that comes to remove
 	// files makes some of its own.
 	diskSlack = 1 << 20
@@ -64,6 +62,8 @@ const (
 	// Code whose forks are refused for so long, with pauses shorter than forkCalm, does not take no for an answer.
 	forkStorm = 2 * time.Second
 	forkCalm  = 3 * time.Second
+	// killAllPatience bounds how long a keeper may take to end everything: the code may have stopped it.
+	killAllPatience = 10 * time.Second
 )
 
 func newWatchdog(l *limiter, k *keeper, files *disk, warn func(string, ...any)) *watchdog {
@@ -344,7 +344,7 @@ func (w *watchdog) killAll(reason *backends.LimitError) {
 	ctx, cancel := context.WithTimeout(context.Background(), killAllPatience)
 	defer cancel()
 	if err := w.keeper.killEverything(ctx); err != nil {
-		// The next look tries again. Meanwhile it is told of ends that it has brought about.
+		// The next look tries again, and ends that this has brought about may be told of until then.
 		w.setAll(reason, time.Now())
 		w.warn("end what passed a limit", "limit", reason.Limit, "error", err)
 	} else {

@@ -109,7 +109,11 @@ func (e *Execution) halt() {
 	case e.gotIdle:
 		e.finishLocked(ErrNoReply)
 	default:
-		e.conn.abandon(&abandoned{id: e.id, hit: e.wanted == 0}, e.phase)
+		a := &abandoned{id: e.id, hit: e.phase > phaseSent}
+		e.conn.update(func(f *inFlight) { f.stuck = a })
+		if a.hit && e.wanted > 0 { // the kernel begins it just now, and this run sends nothing any more
+			time.AfterFunc(runsAfter, func() { e.conn.interruptAbandoned(a) })
+		}
 		e.finishLocked(ErrInterruptTimeout)
 	}
 }
@@ -120,20 +124,6 @@ type abandoned struct {
 	hit          bool // it has been interrupted, or is about to be
 	interrupting bool // an interrupt is being sent
 	over         bool // the kernel is done with it
-}
-
-// abandon notes that the kernel is stuck in a run, which came as far as phase.
-func (c *Conn) abandon(a *abandoned, at phase) {
-	c.update(func(f *inFlight) { f.stuck = a })
-	if at == phaseBusy { // it may never say that it runs
-		time.AfterFunc(runsAfter, func() {
-			hit := true
-			c.update(func(*inFlight) { hit, a.hit = a.hit, true })
-			if !hit {
-				c.interruptAbandoned(a)
-			}
-		})
-	}
 }
 
 // deliverAbandoned takes a message of the run that the kernel is stuck in. It returns the run if that is to be interrupted: one
@@ -163,31 +153,25 @@ func (f *inFlight) unstick() {
 	}
 }
 
-// interruptAbandoned interrupts the run that the kernel is stuck in, again and again: one interrupt may be lost, or not heeded, and
-// nobody else would send another.
+// interruptAbandoned interrupts the run that the kernel is stuck in, again and again until it ends: one interrupt may be lost, or not
+// heeded, and nobody else would send another.
 func (c *Conn) interruptAbandoned(a *abandoned) {
-	for {
-		over := false
-		c.update(func(f *inFlight) {
-			over = f.stuck != a
-			a.interrupting = !over
-		})
-		if over {
-			return
-		}
-		ctx, cancel := context.WithTimeout(c.life, c.opts.InterruptGrace)
-		if err := c.interrupt(ctx); err != nil {
-			c.opts.Logger.Warn("interrupt kernel", "error", err)
-		}
-		cancel()
-		c.update(func(f *inFlight) {
-			a.interrupting = false
-			f.unstick()
-		})
-		select {
-		case <-time.After(c.opts.InterruptGrace):
-		case <-c.life.Done():
-			return
-		}
+	over := false
+	c.update(func(f *inFlight) {
+		over = f.stuck != a
+		a.interrupting = !over
+	})
+	if over || c.life.Err() != nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(c.life, c.opts.InterruptGrace)
+	defer cancel()
+	if err := c.interrupt(ctx); err != nil {
+		c.opts.Logger.Warn("interrupt kernel", "error", err)
+	}
+	c.update(func(f *inFlight) {
+		a.interrupting = false
+		f.unstick()
+	})
+	c.opts.Clock.AfterFunc(c.opts.InterruptGrace, func() { c.interruptAbandoned(a) })
 }

@@ -426,6 +426,22 @@ func TestInterruptWaitsUntilTheCodeRuns(t *testing.T) {
 	})
 }
 
+// patience is how long giveUp waits before it cancels.
+const patience = time.Second
+
+// giveUp runs code that the kernel does not come to, or that does not heed an interrupt, until the kernel is stuck in it.
+func giveUp(t *testing.T, conn *kernel.Conn, code string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("no patience"))
+	defer cancel()
+	e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: code}, nil)
+	require.NoError(t, err)
+	err = collect(t, e).err
+	require.ErrorIs(t, err, kernel.ErrInterruptTimeout)
+	require.ErrorContains(t, err, "no patience")
+	require.Equal(t, kernel.Stuck, conn.State())
+}
+
 func TestKernelIsStuckNoLongerThanTheRunThatWasGivenUp(t *testing.T) {
 	for _, end := range []string{"reply", "idle"} {
 		bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
@@ -441,15 +457,8 @@ func TestKernelIsStuckNoLongerThanTheRunThatWasGivenUp(t *testing.T) {
 					c.Idle()
 				}
 			})
-			ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("no patience"))
-			defer cancel()
-			e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "held up"}, nil)
-			require.NoError(t, err)
-			err = collect(t, e).err
-			require.ErrorIs(t, err, kernel.ErrInterruptTimeout)
-			require.ErrorContains(t, err, "no patience")
-			require.Equal(t, kernel.Stuck, conn.State())
-			_, err = conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+			giveUp(t, conn, "held up")
+			_, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
 			require.ErrorIs(t, err, kernel.ErrStuck)
 			time.Sleep(3 * time.Second)
 			require.True(t, interrupted.Load(), "nobody wants it any more")
@@ -463,45 +472,44 @@ func TestKernelIsStuckNoLongerThanTheRunThatWasGivenUp(t *testing.T) {
 
 // TestARunOfNobodyIsInterruptedUntilItEnds: an interrupt may be lost, and a kernel may not tell that the code runs.
 func TestARunOfNobodyIsInterruptedUntilItEnds(t *testing.T) {
-	for _, lost := range []string{"interrupt", "busy before it was given up", "busy and nothing more"} {
+	const given = patience + 5*time.Second // the default grace
+	for name, kind := range map[string]struct {
+		held       time.Duration
+		begin      func(*kerneltest.Call)
+		interrupts int // that it takes
+	}{
+		"interrupt lost": {given + time.Second, func(c *kerneltest.Call) { c.Busy(); c.ExecuteInput() }, 2},
+		"busy before it was given up": {given - 50*time.Millisecond, func(c *kerneltest.Call) {
+			c.Busy()
+			time.Sleep(80 * time.Millisecond)
+			c.ExecuteInput()
+		}, 1},
+		"busy and nothing more": {given - 50*time.Millisecond, (*kerneltest.Call).Busy, 1},
+	} {
 		bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 			interrupts := 0
 			fake.OnRaw("held up", func(c *kerneltest.Call) {
-				given := 6 * time.Second // with the patience and the grace
-				switch lost {
-				case "interrupt":
-					time.Sleep(given + time.Second)
-					c.Busy()
-					c.ExecuteInput()
-					if errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted) {
-						interrupts++
-					}
-				case "busy before it was given up":
-					time.Sleep(given - 50*time.Millisecond)
-					c.Busy()
-					time.Sleep(80 * time.Millisecond)
-					c.ExecuteInput()
-				default:
-					time.Sleep(given - 50*time.Millisecond)
-					c.Busy()
-				}
-				if errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted) {
+				time.Sleep(kind.held)
+				kind.begin(c)
+				for interrupts < kind.interrupts && errors.Is(c.Sleep(time.Hour), kerneltest.ErrInterrupted) {
 					interrupts++
 				}
 				c.Reply(nil)
 				c.Idle()
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "held up"}, nil)
-			require.NoError(t, err)
-			require.ErrorIs(t, collect(t, e).err, kernel.ErrInterruptTimeout)
-			require.Equal(t, kernel.Stuck, conn.State())
+			giveUp(t, conn, "held up")
 			time.Sleep(10 * time.Second)
-			require.Equal(t, kernel.Idle, conn.State(), lost)
+			require.Equal(t, kernel.Idle, conn.State(), name)
 			require.NoError(t, collect(t, execute(t, conn, "next")).err)
 			time.Sleep(time.Minute)
-			require.Equal(t, map[bool]int{true: 2, false: 1}[lost == "interrupt"], interrupts, "and not after its end")
+			require.Equal(t, kind.interrupts, interrupts)
+			fake.On("long", func(c *kerneltest.Call) {
+				if errors.Is(c.Sleep(time.Minute), kerneltest.ErrInterrupted) {
+					interrupts++
+				}
+			})
+			require.NoError(t, collect(t, execute(t, conn, "long")).err)
+			require.Equal(t, kind.interrupts, interrupts, "and not after its end")
 		})
 	}
 }
@@ -543,13 +551,8 @@ func TestReplyThatCannotBeReadWholeIsSalvaged(t *testing.T) {
 func TestDeafKernelIsStuckUntilItIsRestarted(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, fake *kerneltest.Kernel, conn *kernel.Conn) {
 		fake.On("deaf", func(c *kerneltest.Call) { <-c.Done() })
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		e, err := conn.Execute(ctx, &messaging.ExecuteRequest{Code: "deaf"}, nil)
-		require.NoError(t, err)
-		require.ErrorIs(t, collect(t, e).err, kernel.ErrInterruptTimeout)
-		require.Equal(t, kernel.Stuck, conn.State())
-		_, err = conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
+		giveUp(t, conn, "deaf")
+		_, err := conn.Execute(t.Context(), &messaging.ExecuteRequest{Code: "next"}, nil)
 		require.ErrorIs(t, err, kernel.ErrStuck)
 		_, err = conn.KernelInfo(t.Context())
 		require.ErrorIs(t, err, kernel.ErrStuck)
