@@ -182,9 +182,10 @@ func TestRemoveAllFollowsNoLink(t *testing.T) {
 	}
 	untouched(t, canary)
 
-	dir, aside := filepath.Join(top, "dir"), filepath.Join(top, "aside")
+	dir, aside, fresh := filepath.Join(top, "dir"), filepath.Join(top, "aside"), filepath.Join(top, "fresh")
 	swapping(func() {
-		_ = os.MkdirAll(filepath.Join(dir, "sub", "sub"), 0o755)
+		_ = os.MkdirAll(filepath.Join(fresh, "sub", "sub"), 0o755) // where no link can have been left to be followed
+		_ = os.Rename(fresh, dir)
 		_ = os.Rename(filepath.Join(dir, "sub"), aside)
 		_ = os.Symlink("../canary", filepath.Join(dir, "sub"))
 		_ = os.Rename(dir, filepath.Join(aside, "dir"))
@@ -192,7 +193,7 @@ func TestRemoveAllFollowsNoLink(t *testing.T) {
 		_ = os.Remove(dir)
 		_ = os.RemoveAll(aside)
 	}, func() {
-		for range 3000 {
+		for range 30_000 { // some hundred swaps
 			_ = RemoveAll(context.Background(), root, "dir")
 		}
 	})
